@@ -1,0 +1,160 @@
+"""Configuration: every value is an environment variable, read and checked once, at start."""
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# `make run` writes what it started into this file, so that every `telemed` command of the checkout finds it.
+LOCAL_PLATFORM_FILE = Path(".telemed") / "platform.env"
+
+
+class SettingsProblem(Exception):
+    """A setting is missing or wrong; the message is the one sentence that the operator sees."""
+
+
+class Settings(BaseSettings):
+    """What an operator can decide. Names are those of the environment, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    environment: Literal["local", "production"] = "local"
+
+    # Postgres: either one address for each database role, or the plain POSTGRES_* of an .env for all of them.
+    postgres_host: str = "localhost"
+    postgres_port: int = Field(default=5432, ge=1, le=65535)
+    postgres_user: str = "telemed"
+    postgres_password: SecretStr = SecretStr("")
+    postgres_db: str = "telemed"
+    database_url: SecretStr | None = None  # the services: may only insert into the audit trail
+    auditor_database_url: SecretStr | None = None  # the audit API: may read the trail
+    worker_database_url: SecretStr | None = None  # the jobs: may read the trail and extend the chain
+    owner_database_url: SecretStr | None = None  # migrations: owns the tables; direct, never through a pooler
+    database_pool_size: int = Field(default=12, ge=1, le=200)  # 8-16 per Postgres core measured best
+    database_pool_timeout_seconds: float = Field(default=3.0, gt=0, le=60)
+    database_connect_timeout_seconds: float = Field(default=3.0, gt=0, le=60)
+    database_command_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+
+    redis_host: str = "localhost"
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_url: SecretStr | None = None
+    redis_timeout_seconds: float = Field(default=0.1, gt=0, le=5)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=0, le=65535)
+    # Probes and metrics move to this port when it is set (as in the cluster); otherwise they share `port`.
+    management_port: int | None = Field(default=None, ge=0, le=65535)
+    # Addresses whose X-Forwarded-For is believed. Everybody else is who the socket says.
+    trusted_proxies: Annotated[list[str], NoDecode] = []
+    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    keep_alive_seconds: int = Field(default=75, ge=1)  # longer than the 60 s of common load balancers
+    shutdown_grace_seconds: int = Field(default=25, ge=1)
+
+    # Identity
+    jwt_secret: SecretStr | None = None
+    jwt_algorithm: Literal["HS256", "EdDSA"] = "HS256"
+    jwt_private_key_file: Path | None = None  # auth alone holds it
+    jwt_public_key_files: Annotated[list[Path], NoDecode] = []  # what verifiers accept; more than one while rotating
+    jwt_issuer: str = "https://telemed.local"
+    jwt_audience: str = "telemed-api"
+    access_token_seconds: int = Field(default=600, ge=5, le=3600)
+    refresh_token_seconds: int = Field(default=30 * 24 * 3600, ge=60)
+    refresh_grace_seconds: float = Field(default=10.0, ge=0, le=120)
+    # Secret of the password pre-hash, the refresh tokens and the cursors. Derived from JWT_SECRET if absent.
+    pepper: SecretStr | None = None
+    bcrypt_cost: int = Field(default=12, ge=4, le=16)
+    bcrypt_threads: int = Field(default=1, ge=1, le=64)
+    bcrypt_queue: int = Field(default=32, ge=1, le=10_000)  # logins that may wait for a thread; more are refused
+
+    visit_opens_before_minutes: int = Field(default=15, ge=0, le=24 * 60)
+    search_fresh_seconds: float = Field(default=10.0, gt=0)
+    search_stale_seconds: float = Field(default=240.0, gt=0)
+    idempotency_keep_hours: int = Field(default=24, ge=1)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("trusted_proxies", "jwt_public_key_files"):
+            value = values.get(name)
+            if isinstance(value, str):
+                values[name] = [part.strip() for part in value.split(",") if part.strip()]
+        return values
+
+    @model_validator(mode="after")
+    def _require_key_material(self) -> Self:
+        if self.jwt_algorithm == "EdDSA":
+            if not self.jwt_public_key_files:
+                raise ValueError("JWT_PUBLIC_KEY_FILES must name the public key files when JWT_ALGORITHM is EdDSA")
+            if self.pepper is None:
+                raise ValueError("PEPPER must be set when JWT_ALGORITHM is EdDSA")
+        elif self.jwt_secret is None or len(self.jwt_secret.get_secret_value()) < 32:
+            raise ValueError("JWT_SECRET must be set to at least 32 characters")
+        return self
+
+    @property
+    def services_database(self) -> str:
+        """Address that the HTTP services use."""
+        return _plain(self.database_url) or self._postgres_url
+
+    @property
+    def auditor_database(self) -> str:
+        """Address with which the audit API reads the trail."""
+        return _plain(self.auditor_database_url) or self.services_database
+
+    @property
+    def worker_database(self) -> str:
+        """Address that the worker's jobs use."""
+        return _plain(self.worker_database_url) or self.services_database
+
+    @property
+    def owner_database(self) -> str:
+        """Direct address of the owner of the tables, for migrations."""
+        return _plain(self.owner_database_url) or self.services_database
+
+    @property
+    def _postgres_url(self) -> str:
+        user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password.get_secret_value(), safe="")
+        credentials = f"{user}:{password}" if password else user
+        return f"postgresql://{credentials}@{self.postgres_host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
+
+    @property
+    def redis_address(self) -> str:
+        """Address of the cache."""
+        return _plain(self.redis_url) or f"redis://{self.redis_host}:{self.redis_port}/0"
+
+    @cached_property
+    def secret(self) -> bytes:
+        """Key material from which each purpose derives its own key (`derived_key`)."""
+        source = self.pepper or self.jwt_secret
+        assert source is not None, "guaranteed by _require_key_material"  # noqa: S101 - narrows the type only
+        return source.get_secret_value().encode()
+
+    @property
+    def access_token_lifetime(self) -> timedelta:
+        """How long an access token is valid."""
+        return timedelta(seconds=self.access_token_seconds)
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def load_settings() -> Settings:
+    """Read the environment; what it does not say comes from the platform that `make run` started, if any.
+
+    Raises:
+        SettingsProblem: with one sentence that names the variable.
+    """
+    try:
+        return Settings(_env_file=LOCAL_PLATFORM_FILE)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsProblem(f"{name}: {message}." if name else f"{message}.") from error
