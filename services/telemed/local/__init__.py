@@ -1,1 +1,1 @@
-"""The platform on one machine without containers: `make run` runs real servers from wheels."""
+"""A whole platform on one machine, for developers: embedded servers, demo data, one supervisor."""

@@ -101,7 +101,7 @@ def _stop_old_server(folder: Path, data: Path) -> None:
 
     PostgreSQL itself clears a lock file whose process is gone, but not one whose number another process got.
     """
-    stop_leftover(folder / "postgres.pid", str(data), signal.SIGINT)
+    stop_leftover(folder / "postgres.pid", [str(data)], signal.SIGINT)
     lock = data / "postmaster.pid"
     if not lock.exists():
         return

@@ -81,11 +81,16 @@ class Running:
         """Tell whether it is gone."""
         return self.process.poll() is not None
 
-    def stop(self, within_seconds: float = 10.0) -> None:
-        """Ask it to end, wait, then kill it; safe to call twice."""
+    def ask_to_stop(self) -> None:
+        """Send its signal without waiting; `stop` still has to be called."""
         if not self.has_ended():
             self.process.send_signal(self.stop_signal)
             self.process.send_signal(signal.SIGCONT)  # a frozen process takes no other signal
+
+    def stop(self, within_seconds: float = 10.0) -> None:
+        """Ask it to end, wait, then kill it; safe to call twice."""
+        if not self.has_ended():
+            self.ask_to_stop()
             try:
                 self.process.wait(within_seconds)
             except subprocess.TimeoutExpired:
@@ -112,14 +117,17 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     folder: Path | None = None
 
-    def start(self, guard: Guard) -> Running:
-        """Start it in its own session: Ctrl-C then reaches only us, and we stop things in order."""
+    def start(self, guard: Guard, *, shown: bool = False) -> Running:
+        """Start it in its own session: Ctrl-C then reaches only us, and we stop things in order.
+
+        *shown* lets its standard output through to ours; errors still go to the log.
+        """
         with open_log(self.log) as log:
             process = subprocess.Popen(
                 [str(part) for part in self.command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=None if shown else log,
+                stderr=log,
                 env=dict(self.environment),
                 cwd=self.folder,
                 start_new_session=True,
@@ -189,21 +197,37 @@ def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def stop_leftover(pid_file: Path, marker: str, stop_signal: signal.Signals) -> bool:
+def is_answered(port: int) -> bool:
+    """Tell whether somebody accepts connections there.
+
+    Binding does not always tell: macOS lets two programs share a port when only one names the address, and
+    `localhost` may be answered on ::1 by another program than the one on 127.0.0.1.
+    """
+    for host in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=0.5):
+            return True
+    return False
+
+
+def stop_leftover(pid_file: Path, markers: Sequence[str], stop_signal: signal.Signals) -> bool:
     """Stop the process that an earlier, killed start left behind; True if there was one.
 
-    *marker* must occur in its command line, so that a stranger that got the same number since is left alone.
+    All *markers* must occur in its command line: a stranger that got the same number since is left alone.
     """
     pid = _read_pid(pid_file)
     pid_file.unlink(missing_ok=True)
-    if pid is None or marker not in command_line(pid):
+
+    def is_ours() -> bool:
+        return pid is not None and all(marker in command_line(pid) for marker in markers)
+
+    if pid is None or not is_ours():
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, stop_signal)
-        os.kill(pid, signal.SIGCONT)
-        if not wait_until(lambda: marker not in command_line(pid), within_seconds=10):
+        os.kill(pid, signal.SIGCONT)  # a frozen process takes no other signal
+        if not wait_until(lambda: not is_ours(), within_seconds=10):
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: marker not in command_line(pid), within_seconds=5)
+            wait_until(lambda: not is_ours(), within_seconds=5)
     return True
 
 

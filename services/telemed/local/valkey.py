@@ -66,7 +66,7 @@ def start_valkey(
     private_folder(folder, account)
     program = valkey_program(account, folder / "programs")
     configuration = folder / "valkey.conf"
-    stop_leftover(folder / "valkey.pid", str(configuration), signal.SIGTERM)
+    stop_leftover(folder / "valkey.pid", [str(configuration)], signal.SIGTERM)
     password = password or secrets.token_urlsafe(24)
     remembered = folder / "port"
     if port is None and remembered.exists():

@@ -1,0 +1,56 @@
+# Every command of this checkout. Works with GNU make 3.81 (macOS) and later.
+#
+#   make run PORT=3001              another port
+#   make test PYTHON=python3.12     another Python
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Two workers keep two cores busy; more only make the tests of timing unsteady.
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test lint typecheck format lock openapi clean install-local install-dev
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: install-local ## Start the whole platform on this machine: real servers, demo data, http://localhost:3000
+	@exec $(BIN)/python -m telemed.cli run
+
+test: install-dev lint typecheck ## Run every check and every test, against real servers
+	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: install-dev ## Check style, formatting and the floors of imports
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/lint-imports
+
+typecheck: install-dev ## Check the types
+	@$(BIN)/python -m mypy
+
+format: install-dev ## Format the code and apply the safe fixes
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+openapi: install-dev ## Write docs/openapi.json from the code
+	@$(BIN)/python -m telemed.cli openapi > docs/openapi.json
+
+# dev first: it holds everything, and the others follow its choices, so that what is tested is what is shipped.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+lock: ## Renew requirements/*.lock
+	@$(PYTHON) requirements/environment.py install lock
+	@$(COMPILE) --extra local --extra dev -o requirements/dev.lock
+	@$(COMPILE) --extra local -c requirements/dev.lock -o requirements/local.lock
+	@$(COMPILE) -c requirements/dev.lock -o requirements/runtime.lock
+
+clean: ## Remove the environment, the data of `make run`, and the caches
+	@$(PYTHON) requirements/environment.py clean
+
+install-local:
+	@$(PYTHON) requirements/environment.py install local
+
+install-dev:
+	@$(PYTHON) requirements/environment.py install dev
