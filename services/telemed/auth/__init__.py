@@ -1,0 +1,1 @@
+"""Who you are: users, sessions, roles, and the only holder of signing keys."""

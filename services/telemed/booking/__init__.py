@@ -1,0 +1,1 @@
+"""When you meet: the doctor directory, slots, appointments."""

@@ -1,0 +1,1 @@
+"""Technical ground: databases, cache, problems, identity, telemetry. Knows no medicine."""

@@ -121,7 +121,9 @@ class Settings(BaseSettings):
     def _postgres_url(self) -> str:
         user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password.get_secret_value(), safe="")
         credentials = f"{user}:{password}" if password else user
-        return f"postgresql://{credentials}@{self.postgres_host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
+        return (
+            f"postgresql://{credentials}@{self.postgres_host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
+        )
 
     @property
     def redis_address(self) -> str:
@@ -152,7 +154,7 @@ def load_settings() -> Settings:
         SettingsProblem: with one sentence that names the variable.
     """
     try:
-        return Settings(_env_file=LOCAL_PLATFORM_FILE)  # type: ignore[call-arg]  # pydantic-settings' own keyword
+        return Settings(_env_file=LOCAL_PLATFORM_FILE)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()

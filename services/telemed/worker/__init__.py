@@ -1,0 +1,1 @@
+"""Runs the jobs that the services declare. Owns no business rule."""

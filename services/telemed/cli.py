@@ -1,0 +1,86 @@
+"""The command line: the only module that knows every service."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from telemed.audit.service import SERVICE as AUDIT
+from telemed.auth.service import SERVICE as AUTH
+from telemed.booking.service import SERVICE as BOOKING
+from telemed.consultation.service import SERVICE as CONSULTATION
+from telemed.kernel.service import Service
+from telemed.kernel.settings import SettingsProblem, load_settings
+
+# What can be deployed, and of which services it consists. Auth also answers /audit.
+DEPLOYABLES: dict[str, tuple[Service, ...]] = {
+    "auth": (AUTH, AUDIT),
+    "booking": (BOOKING,),
+    "consultation": (CONSULTATION,),
+    "all": (AUTH, BOOKING, CONSULTATION, AUDIT),
+}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(help=f"One of: {', '.join(DEPLOYABLES)}.")],
+    port: Annotated[int | None, typer.Option(help="Instead of PORT.")] = None,
+) -> None:
+    """Answer HTTP requests as one service, or as all of them."""
+    from telemed.kernel.http.server import serve as run_server
+
+    if service not in DEPLOYABLES:
+        raise SettingsProblem(f"There is no service {service!r}; choose one of {', '.join(DEPLOYABLES)}.")
+    settings = load_settings()
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    raise typer.Exit(asyncio.run(run_server(service, DEPLOYABLES[service], settings)))
+
+
+@app.command()
+def work() -> None:
+    """Run the jobs that the services declare."""
+    from telemed.worker.runner import work as run_jobs
+
+    raise typer.Exit(asyncio.run(run_jobs(DEPLOYABLES["all"], load_settings())))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest revision."""
+    from telemed.migrations.runner import migrate as upgrade
+
+    upgrade(load_settings().owner_database)
+
+
+@app.command()
+def openapi(
+    output: Annotated[Path | None, typer.Option(help="File to write; standard output if not given.")] = None,
+    service: Annotated[str, typer.Option(help=f"One of: {', '.join(DEPLOYABLES)}.")] = "all",
+) -> None:
+    """Write the OpenAPI document of a service, or of all of them."""
+    from telemed.kernel.http.app import describe
+
+    text = json.dumps(describe(DEPLOYABLES[service]), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command line; what an operator got wrong ends in one sentence, not in a traceback."""
+    try:
+        app()
+    except SettingsProblem as problem:
+        sys.stderr.write(f"telemed: {problem}\n")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

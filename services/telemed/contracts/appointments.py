@@ -1,0 +1,115 @@
+"""The appointment: the one record that booking and consultation share, and the steps it can take.
+
+Booking creates, cancels and moves it; consultation starts and ends it. One row, one lock and one table of steps,
+so that a cancellation and a start can never both win (docs/decisions/0003-one-appointment-row.md).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import Column, DateTime, select
+from sqlmodel import Field, SQLModel, col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.contracts.ids import AppointmentId
+from telemed.kernel.acts import Actor
+from telemed.kernel.problems import Problem
+
+
+class AppointmentStatus(StrEnum):
+    """Where an appointment stands. Clients of booking see IN_PROGRESS as booked, those of consultation RESCHEDULED as cancelled."""
+
+    BOOKED = "booked"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    NO_SHOW = "no_show"
+    CANCELLED = "cancelled"
+    RESCHEDULED = "rescheduled"
+
+
+# Every state in which the appointment takes up its doctor's and its patient's time. The exclusion constraints
+# appointments_doctor_no_overlap and appointments_patient_no_overlap hold over exactly these.
+OCCUPYING = frozenset(
+    {
+        AppointmentStatus.BOOKED,
+        AppointmentStatus.IN_PROGRESS,
+        AppointmentStatus.COMPLETED,
+        AppointmentStatus.NO_SHOW,
+    }
+)
+
+Step = Literal["start", "complete", "no_show", "cancel", "reschedule"]
+
+# The whole life cycle: what may be done in which state, and where it leads.
+STEPS: dict[Step, dict[AppointmentStatus, AppointmentStatus]] = {
+    "start": {AppointmentStatus.BOOKED: AppointmentStatus.IN_PROGRESS},
+    "complete": {AppointmentStatus.IN_PROGRESS: AppointmentStatus.COMPLETED},
+    "no_show": {AppointmentStatus.BOOKED: AppointmentStatus.NO_SHOW},
+    "cancel": {AppointmentStatus.BOOKED: AppointmentStatus.CANCELLED},
+    "reschedule": {AppointmentStatus.BOOKED: AppointmentStatus.RESCHEDULED},
+}
+
+
+class StepNotAllowed(Problem):
+    """The consultation's state does not allow this step."""
+
+    status = 409
+
+    class Extras(Problem.Extras):
+        state: str = Field(description="The state it is in.")
+
+
+class Appointment(SQLModel, table=True):
+    """A patient's claim on a slot; from its start on, the visit itself."""
+
+    __tablename__ = "appointments"
+    __table_args__ = {"schema": "booking"}
+
+    id: UUID = Field(primary_key=True)
+    slot_id: UUID
+    doctor_id: UUID
+    patient_id: UUID
+    status: str
+    # Copied from the slot: the exclusion constraints compare them, and a slot's times never change.
+    starts_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    ends_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    reason: str | None
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    started_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    completed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    version: int = 1  # counts changes; gives events their deterministic ids
+
+
+async def lock_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
+    """Get the appointment for a change, locking its row until the transaction ends."""
+    found: Appointment | None = await session.scalar(
+        select(Appointment).where(col(Appointment.id) == appointment_id).with_for_update()
+    )
+    return found
+
+
+async def get_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
+    """Look the appointment up."""
+    found: Appointment | None = await session.scalar(select(Appointment).where(col(Appointment.id) == appointment_id))
+    return found
+
+
+def takes_part(appointment: Appointment, actor: Actor) -> bool:
+    """Tell whether this is the appointment's patient or its doctor."""
+    return actor.user_id in {appointment.patient_id, appointment.doctor_id}
+
+
+def step(appointment: Appointment, wanted: Step) -> None:
+    """Take the step, if the state allows it.
+
+    Raises:
+        StepNotAllowed: naming the state that it is in.
+    """
+    state = AppointmentStatus(appointment.status)
+    following = STEPS[wanted].get(state)
+    if following is None:
+        raise StepNotAllowed(f"The consultation is {state.value}.", state=state.value)
+    appointment.status = following.value
+    appointment.version += 1

@@ -1,0 +1,129 @@
+"""Cache-aside: soft and hard time to live with jitter, single flight, stale while refreshing and stale on error."""
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from telemed.kernel.cache.client import CacheUnavailable
+from telemed.kernel.cache.single_flight import SingleFlight
+from telemed.kernel.clock import Clock
+from telemed.kernel.problems import Overloaded, Unavailable
+from telemed.kernel.telemetry.metrics import Metrics
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[V]):
+    """A cached value. *is_valid* is False when its source is known to have changed: then it only serves as last resort."""
+
+    value: V
+    loaded_at: datetime
+    is_valid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Generic[V]):
+    """What a store has for a key. *version* names the state of the source that a load begun now will see at least."""
+
+    entry: Entry[V] | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[V]):
+    """What a look-up gives. *age* is zero when the source was asked, *rescued* says that the source had failed."""
+
+    value: V
+    age: timedelta
+    rescued: bool = False
+
+
+class EntryStore(Protocol[V]):
+    """Where entries are kept; the port behind which Redis sits. Both methods raise `CacheUnavailable`."""
+
+    async def fetch(self, key: str) -> Lookup[V]:
+        """Look the key up."""
+        ...
+
+    async def keep(self, key: str, version: str, entry: Entry[V], *, hard: timedelta) -> None:
+        """Store what was loaded after *version* had been read, for *hard* at most."""
+        ...
+
+
+class CacheAside(Generic[V]):
+    """Reads through a store that may be lost at any moment.
+
+    Younger than *fresh_for*: given as it is. Younger than *stale_for*: given as it is while one flight refreshes it.
+    Otherwise, or when invalid: loaded. When loading fails because the source is gone, whatever the store still has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: EntryStore[V],
+        *,
+        fresh_for: timedelta,
+        stale_for: timedelta,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._fresh_for = fresh_for
+        self._stale_for = stale_for
+        self._clock = clock
+        self._metrics = metrics
+        self._flights: SingleFlight[V] = SingleFlight()
+
+    async def get(self, key: str, load: Callable[[], Awaitable[V]]) -> Found[V]:
+        """Give the value for *key*, loading it if need be.
+
+        Raises:
+            Whatever *load* raises, unless a stored value can stand in for an unreachable source.
+        """
+        try:
+            found = await self._store.fetch(key)
+        except CacheUnavailable:
+            self._count("error")
+            # Without the store nothing says whether a flight began before or after the last write: take the next.
+            return Found(await self._flights.run_next(key, load), timedelta())
+        entry = found.entry
+        if entry is not None and entry.is_valid:
+            age = self._clock.now() - entry.loaded_at
+            if age < self._jittered(self._fresh_for):
+                self._count("hit")
+                return Found(entry.value, age)
+            if age < self._stale_for:
+                self._count("stale")
+                self._flights.begin((key, found.version), lambda: self._load(key, found.version, load))
+                return Found(entry.value, age)
+        return await self._load_or_rescue(key, load, found)
+
+    async def _load_or_rescue(self, key: str, load: Callable[[], Awaitable[V]], found: Lookup[V]) -> Found[V]:
+        try:
+            value = await self._flights.run((key, found.version), lambda: self._load(key, found.version, load))
+        except (Unavailable, Overloaded):
+            if found.entry is None:
+                raise
+            self._count("rescued")
+            return Found(found.entry.value, self._clock.now() - found.entry.loaded_at, rescued=True)
+        self._count("miss")
+        return Found(value, timedelta())
+
+    async def _load(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
+        entry = Entry(await load(), loaded_at=self._clock.now())
+        # What cannot be stored is given all the same; the client counts and logs the store's failures.
+        with contextlib.suppress(CacheUnavailable):
+            await self._store.keep(key, version, entry, hard=self._jittered(self._stale_for))
+        return entry.value
+
+    def _jittered(self, span: timedelta) -> timedelta:
+        # Entries that were stored together do not expire together.
+        return span * random.uniform(0.8, 1.0)  # noqa: S311 - not a secret
+
+    def _count(self, result: str) -> None:
+        self._metrics.cache.labels(self._name, result).inc()

@@ -1,0 +1,75 @@
+"""Redis behind a bound and a breaker. Holds nothing that cannot be lost; never raises anything but `CacheUnavailable`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+import redis.asyncio
+
+from telemed.kernel.cache.breaker import Breaker
+from telemed.kernel.clock import Clock
+from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.metrics import Metrics
+
+log = get_logger("cache")
+T = TypeVar("T")
+
+
+class CacheUnavailable(Exception):
+    """Redis did not answer in time, answered nonsense, or is being left alone for a moment."""
+
+
+class Cache:
+    """One process' connection to Redis."""
+
+    def __init__(self, url: str, *, timeout_seconds: float, clock: Clock, metrics: Metrics) -> None:
+        self._timeout = timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._breaker = Breaker()
+        self.last_failure_at: datetime | None = None
+        self._redis = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            max_connections=64,
+            retry=None,  # a retry would double the bound; the breaker decides when to ask again
+            health_check_interval=0,
+        )
+
+    async def run(self, command: Callable[["redis.asyncio.Redis"], Awaitable[T]]) -> T:
+        """Run one command, pipeline or script, bounded in time.
+
+        Raises:
+            CacheUnavailable: whatever went wrong; callers go on without the cache.
+        """
+        if not self._breaker.may_try():
+            raise CacheUnavailable("breaker open")
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await command(self._redis)
+        except Exception as error:
+            self._note_failure(error)
+            raise CacheUnavailable(type(error).__name__) from error
+        if self._breaker.is_open:
+            log.info("cache.recovered")
+        self._breaker.succeeded()
+        self._metrics.breaker_open.set(0)
+        return answer
+
+    def distrust(self, reason: str) -> None:
+        """Treat an answer as garbage: what it came from must prove itself again."""
+        self._note_failure(CacheUnavailable(reason))
+
+    def _note_failure(self, error: BaseException) -> None:
+        self.last_failure_at = self._clock.now()
+        was_open = self._breaker.is_open
+        self._breaker.failed()
+        if self._breaker.is_open and not was_open:
+            log.warning("cache.lost", error=type(error).__name__)
+        self._metrics.breaker_open.set(int(self._breaker.is_open))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._redis.aclose()

@@ -1,0 +1,61 @@
+"""Single flight: however many ask for the same thing at once, it is fetched once per process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Runs one load per key at a time and gives its result, or its failure, to everybody who asked meanwhile."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, asyncio.Task[T]] = {}
+        self._next: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def run(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        """Join the flight for *key*, or begin it.
+
+        The flight is a task of its own: a caller that is cancelled leaves it flying for the others.
+        """
+        flight = self._flights.get(key) or self.begin(key, load)
+        return await asyncio.shield(flight)
+
+    async def run_next(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        """Begin a flight, or join one that has not begun yet.
+
+        For loads that must see everything written before the call: a flight that is already under way may have read
+        its source before that. Those who arrive meanwhile share the flight after it.
+        """
+        if key not in self._flights:
+            return await self.run(key, load)
+        following = self._next.get(key)
+        if following is None:
+            following = asyncio.ensure_future(self._after(self._flights[key], key, load))
+            self._next[key] = following
+        return await asyncio.shield(following)
+
+    async def _after(self, current: "asyncio.Task[T]", key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        await asyncio.wait({current})
+        # From here on late-comers must not join: the load below begins now.
+        del self._next[key]
+        return await self.begin(key, load)
+
+    def begin(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> "asyncio.Task[T]":
+        """Start the flight for *key* unless there is one, and do not wait."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.ensure_future(_call(load))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._land(key, done))
+        return flight
+
+    def _land(self, key: Hashable, flight: "asyncio.Task[T]") -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # looked at: a background refresh may have nobody waiting for it
+
+
+async def _call(load: Callable[[], Awaitable[T]]) -> T:
+    return await load()

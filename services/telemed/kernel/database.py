@@ -1,0 +1,268 @@
+"""The only module that begins, commits, rolls back and retries transactions.
+
+Every connection works through PgBouncer in transaction mode: no prepared statement outlives its transaction, no
+session state is set, no session lock is taken.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
+
+import asyncpg
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
+from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.metrics import Metrics
+
+log = get_logger("database")
+
+if TYPE_CHECKING:
+    RawConnection = asyncpg.Connection[Any]  # generic in the stubs only
+else:
+    RawConnection = asyncpg.Connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# What may be raised in place of a violated constraint; services register theirs by the constraint's name.
+ConstraintProblems = Mapping[str, type[Problem]]
+
+# A transaction that lost a serialization race or a deadlock is run again; the others have gone on by then.
+MAX_ATTEMPTS = 5
+_RETRIED = frozenset({"40001", "40P01"})
+# Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
+COMMIT_TIMEOUT_SECONDS = 15.0
+
+
+class Database:
+    """One database role's pool of connections to one server."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        constraint_problems: ConstraintProblems | None = None,
+    ) -> None:
+        self._constraint_problems = dict(constraint_problems or {})
+        self._metrics = metrics
+        # Connections whose last COMMIT was acknowledged by the primary alone though replicas were to confirm it.
+        self._local_only: WeakSet[RawConnection] = WeakSet()
+        self._engine = _engine(url, settings)
+        self._watch_commits()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    async def transact(
+        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run the operation as one transaction and return its result once that is committed.
+
+        Runs the operation again, at most MAX_ATTEMPTS times, when it lost a serialization race or a deadlock; so it
+        must have no effect outside of the session.
+
+        Raises:
+            OutcomeUnknown: the connection broke during COMMIT.
+            Overloaded: no connection became free in time.
+            Unavailable: the server cannot be reached or does not accept writes.
+            Problem: what the operation raised, or what its service registered for the violated constraint.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await self._once(operation, *args, **kwargs)
+            except DBAPIError as error:
+                if sqlstate(error) not in _RETRIED:
+                    raise self._translate(error) from error
+                if attempt == MAX_ATTEMPTS:
+                    raise Overloaded from error
+                self._metrics.transactions.labels("retried").inc()
+            except PoolTimeout as error:
+                self._metrics.transactions.labels("no_connection").inc()
+                raise Overloaded from error
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # Raised bare while connecting; afterwards SQLAlchemy wraps them.
+                self._metrics.transactions.labels("unavailable").inc()
+                raise Unavailable from error
+            # Jitter, so that the same two transactions do not meet again.
+            await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - not a secret
+        raise AssertionError("unreachable")
+
+    async def read(
+        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run an operation that writes nothing. Never use it to decide a write.
+
+        Raises:
+            Overloaded, Unavailable: as `transact`.
+        """
+
+        async def read_only(session: AsyncSession) -> T:
+            await session.execute(text("SET TRANSACTION READ ONLY"))
+            return await operation(session, *args, **kwargs)
+
+        return await self.transact(read_only)
+
+    async def _once(
+        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        async with self._session() as session:
+            result = await operation(session, *args, **kwargs)
+            await session.flush()
+            await self._commit(session)
+            return result
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsyncSession]:
+        session = AsyncSession(self._engine, expire_on_commit=False)
+        self._metrics.pool_in_use.inc()
+        try:
+            yield session
+        except BaseException:
+            self._metrics.transactions.labels("rolled_back").inc()
+            raise
+        finally:
+            self._metrics.pool_in_use.dec()
+            # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
+            await _finish(asyncio.ensure_future(session.close()))
+
+    async def _commit(self, session: AsyncSession) -> None:
+        """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""
+        if not session.in_transaction():
+            return
+        connection = await _raw_connection(session)
+        commit = asyncio.ensure_future(session.commit())
+        # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
+        # ask the server to stop waiting for its replicas.
+        bound = asyncio.get_running_loop().call_later(COMMIT_TIMEOUT_SECONDS, connection.terminate)
+        try:
+            await _finish(commit)
+        except (TimeoutError, OSError, InterfaceError, OperationalError, asyncpg.InterfaceError) as error:
+            raise self._unknown("connection") from error
+        except DBAPIError as error:
+            if error.connection_invalidated or is_disconnect(sqlstate(error)):
+                raise self._unknown("connection") from error
+            raise  # the server refused: a definite no
+        finally:
+            bound.cancel()
+        if connection in self._local_only:
+            self._local_only.discard(connection)
+            raise self._unknown("replication")
+        self._metrics.transactions.labels("committed").inc()
+
+    def _unknown(self, cause: str) -> OutcomeUnknown:
+        self._metrics.transactions.labels("unknown").inc()
+        log.error("commit.lost", cause=cause)
+        return OutcomeUnknown()
+
+    def _translate(self, error: DBAPIError) -> Exception:
+        """Turn what the server said into a problem, if somebody can act on it."""
+        if isinstance(error, IntegrityError):
+            problem = self._constraint_problems.get(violated_constraint(error) or "")
+            if problem is not None:
+                return problem()
+        if error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError):
+            self._metrics.transactions.labels("unavailable").inc()
+            return Unavailable()
+        if sqlstate(error) in {"53300", "57014", "55P03"}:  # too many connections, statement or lock timeout
+            return Overloaded()
+        return error
+
+    def _watch_commits(self) -> None:
+        """Notice commits that were acknowledged although no replica confirmed them.
+
+        Cancelling a backend's wait for synchronous replication makes COMMIT succeed with a mere warning.
+        """
+
+        def on_message(connection: RawConnection, message: asyncpg.PostgresLogMessage) -> None:
+            if "synchronous replication" in (message.message or ""):
+                self._local_only.add(connection)
+
+        @event.listens_for(self._engine.sync_engine, "connect")
+        def _on_connect(dbapi_connection: Any, _record: object) -> None:  # SQLAlchemy's adapter has no public type
+            dbapi_connection.driver_connection.add_log_listener(on_message)
+
+
+def _engine(url: str, settings: Settings) -> AsyncEngine:
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1).replace("postgres://", "postgresql+asyncpg://", 1),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_pool_timeout_seconds,
+        pool_recycle=1800,  # after a failover, connections find the new primary within half an hour at the latest
+        pool_use_lifo=True,  # the fewest connections stay warm, the others time out in the pooler
+        hide_parameters=True,  # parameters are health data; they must not reach a log through an exception's text
+        connect_args={
+            "statement_cache_size": 0,  # a pooler in transaction mode gives each transaction another connection
+            "prepared_statement_cache_size": 0,
+            "timeout": settings.database_connect_timeout_seconds,
+            "command_timeout": settings.database_command_timeout_seconds,
+        },
+    )
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def _drop_demoted(context: Any) -> None:  # SQLAlchemy's ExceptionContext is untyped at this place
+        # A standby answers SELECT 1 for ever: a connection that says "read only" must not go back into the pool.
+        if is_disconnect(sqlstate(context.original_exception)):
+            context.is_disconnect = True
+
+    return engine
+
+
+async def _raw_connection(session: AsyncSession) -> RawConnection:
+    raw = await (await session.connection()).get_raw_connection()
+    connection: RawConnection = raw.driver_connection  # type: ignore[assignment]  # typed as Any | None
+    return connection
+
+
+async def _finish(task: "asyncio.Future[T]") -> T:
+    """Wait until the task has ended, even when this task is cancelled meanwhile; then be cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain; the caller is gone
+        raise cancelled
+    return task.result()
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """Find the five characters in which PostgreSQL says what happened, through every wrapping."""
+    while error is not None:
+        state = getattr(error, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def violated_constraint(error: BaseException | None) -> str | None:
+    """Find the name of the constraint that was violated, through every wrapping."""
+    while error is not None:
+        name = getattr(error, "constraint_name", None)
+        if isinstance(name, str):
+            return name
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def is_disconnect(state: str | None) -> bool:
+    """Tell whether the connection is of no use any more.
+
+    Class 08, an administrator's shutdown (57P01-57P03) and 25006, "read-only transaction": we talk to a former primary.
+    """
+    return state is not None and (state.startswith("08") or state in {"57P01", "57P02", "57P03", "25006"})

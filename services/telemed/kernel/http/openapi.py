@@ -1,0 +1,80 @@
+"""The OpenAPI document: FastAPI's own, plus what every operation has in common."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from telemed.kernel.problems import FieldError, Problem, component
+
+DESCRIPTION = """\
+Patients find a doctor's open slot, book it, meet the doctor and leave with a prescription.
+
+* Instants are RFC 3339 in UTC, ids are UUIDs, money is in minor units of its currency.
+* Every error is an RFC 9457 `application/problem+json` document; programs compare its `type`.
+* Send an `Idempotency-Key` with every write. The same key with the same body gives the same reply, marked
+  `Idempotency-Replayed: true`; that is also how to find out what became of a request whose reply never came.
+* Lists come in pages: pass `next_cursor` as `cursor`.
+"""
+_COMMON_HEADERS = {
+    "X-Request-ID": {"description": "Id of this request, yours if you sent one.", "schema": {"type": "string"}},
+}
+_METHODS = ("get", "put", "post", "delete", "patch")
+
+
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """Render the document of the application."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    # FastAPI's own shape of a validation error is never sent.
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    _add_problems(document, schemas)
+    for operation in operations(document):
+        for response in operation["responses"].values():
+            response.setdefault("headers", {}).update(_COMMON_HEADERS)
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    return document
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Walk over every operation of the document."""
+    for path in document["paths"].values():
+        for method in _METHODS:
+            if method in path:
+                yield path[method]
+
+
+def _add_problems(document: dict[str, Any], schemas: dict[str, Any]) -> None:
+    wanted = set(_references(document["paths"]))
+    for kind in all_problems():
+        if kind.__name__ in wanted:
+            schemas[kind.__name__] = component(kind)
+    if "InvalidRequest" in wanted:
+        schemas["FieldError"] = FieldError.model_json_schema()
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            yield reference.rsplit("/", 1)[-1]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def all_problems(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
+    """Walk over every kind of problem that is known to this process."""
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from all_problems(sub)

@@ -1,0 +1,78 @@
+"""What one process holds: pools, cache, clock, keys, metrics. Built once by the lifespan, handed down, never global."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from telemed.kernel.cache.client import Cache
+from telemed.kernel.clock import Clock, SystemClock
+from telemed.kernel.database import ConstraintProblems, Database
+from telemed.kernel.health import Health
+from telemed.kernel.identity import TokenVerifier
+from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.metrics import Metrics
+
+PartT = TypeVar("PartT")
+
+
+@dataclass
+class Resources:
+    """What operations and routes may need. *parts* holds what single services add, by the type of the thing."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    health: Health
+    verifier: TokenVerifier
+    db: Database
+    auditor_db: Database
+    cache: Cache
+    parts: dict[type, Any] = field(default_factory=dict)  # keyed by type, so the value's type is known to the caller
+
+    def part(self, kind: type[PartT]) -> PartT:
+        """Give the thing of this type that a service's lifespan has added."""
+        part: PartT = self.parts[kind]
+        return part
+
+
+@asynccontextmanager
+async def open_resources(
+    settings: Settings,
+    *,
+    constraint_problems: ConstraintProblems,
+    clock: Clock | None = None,
+    database: str | None = None,
+) -> AsyncIterator[Resources]:
+    """Build the resources of one process and close them at the end. Opens no connection yet: a start needs no database.
+
+    *database* is the address to use instead of the services' one (the worker has a role of its own).
+    """
+    clock = clock or SystemClock()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        db = Database(
+            database or settings.services_database,
+            settings=settings,
+            metrics=metrics,
+            constraint_problems=constraint_problems,
+        )
+        stack.push_async_callback(db.close)
+        auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics)
+        stack.push_async_callback(auditor_db.close)
+        cache = Cache(
+            settings.redis_address, timeout_seconds=settings.redis_timeout_seconds, clock=clock, metrics=metrics
+        )
+        stack.push_async_callback(cache.close)
+        health = Health(metrics)
+        await stack.enter_async_context(health.watch_loop())
+        yield Resources(
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            health=health,
+            verifier=TokenVerifier(settings),
+            db=db,
+            auditor_db=auditor_db,
+            cache=cache,
+        )

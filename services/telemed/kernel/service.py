@@ -1,0 +1,29 @@
+"""What a service is to those who assemble it: routes, problems of its constraints, jobs, subscriptions, parts."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter
+
+from telemed.kernel.jobs import Job
+from telemed.kernel.outbox import Subscription
+from telemed.kernel.problems import Problem
+from telemed.kernel.resources import Resources
+
+Parts = Mapping[type, Any]  # keyed by type, see Resources.part
+
+
+@dataclass(frozen=True)
+class Service:
+    """A deployable HTTP API, described so that one process can run one, or all of them."""
+
+    name: str
+    title: str
+    routers: tuple[APIRouter, ...] = ()
+    constraint_problems: Mapping[str, type[Problem]] = field(default_factory=dict)
+    jobs: tuple[Job, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    # Opens what the service alone needs (an executor, a cache of its own) and closes it at the end.
+    open_parts: Callable[[Resources], AbstractAsyncContextManager[Parts]] | None = None

@@ -1,0 +1,55 @@
+"""Types of request fields that refuse what the database, a log or a screen cannot hold.
+
+The rules are regular expressions and ranges rather than code, so that the OpenAPI document says exactly what
+the server does.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, Strict, StringConstraints
+
+# No control characters, at least one character that can be seen. Lone surrogates never get this far (strict_json).
+_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u3000\ufeff][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+# The same, but line breaks and tabs are fine.
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u3000\ufeff][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+Line80 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=80, pattern=_LINE)]
+Line200 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=200, pattern=_LINE)]
+Text1000 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=1000, pattern=_TEXT)]
+Text4000 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=4000, pattern=_TEXT)]
+
+# Instants outside these years are mistakes, and far ones overflow Postgres' ranges or Python's datetime.
+EARLIEST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST_INSTANT = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _require_text(value: object) -> object:
+    # Pydantic reads numbers as Unix time, in seconds or milliseconds by guess; the API's instants are RFC 3339.
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("an instant is an RFC 3339 string with a UTC offset, for example 2026-11-23T09:00:00Z")
+
+
+def _in_utc(value: datetime) -> datetime:
+    # Compared before the conversion too: near year 1 or 9999 the conversion itself would overflow.
+    if not EARLIEST_INSTANT.year - 1 <= value.year <= LATEST_INSTANT.year:
+        raise ValueError("the year must lie between 2000 and 2099")
+    instant = value.astimezone(UTC)
+    if not EARLIEST_INSTANT <= instant < LATEST_INSTANT:
+        raise ValueError("the year must lie between 2000 and 2099")
+    return instant
+
+
+def rfc3339(value: datetime) -> str:
+    """Write an aware instant as RFC 3339 in UTC, microseconds only if there are any."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    AwareDatetime,
+    BeforeValidator(_require_text, json_schema_input_type=str),
+    AfterValidator(_in_utc),
+    PlainSerializer(rfc3339, when_used="json", return_type=str),
+    Field(json_schema_extra={"format": "date-time", "description": "RFC 3339 instant."}),
+]

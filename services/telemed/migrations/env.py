@@ -1,0 +1,35 @@
+"""Alembic's entry: one transaction for the whole upgrade, on one direct connection."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+# Any number will do, as long as every migration takes the same.
+_MIGRATION_LOCK = 7_035_202_611
+
+
+def _run(connection: Connection) -> None:
+    context.configure(connection=connection, transaction_per_migration=False)
+    with context.begin_transaction():
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        # Better to fail than to queue every request behind a table lock.
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        context.run_migrations()
+
+
+async def _main() -> None:
+    url = context.config.attributes["database_url"].replace("postgresql://", "postgresql+asyncpg://", 1)
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"statement_cache_size": 0, "timeout": 10})
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_run)
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+asyncio.run(_main())

@@ -1,0 +1,31 @@
+"""Brings a database to the newest revision."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Upgrade the database at *database_url* (a ``postgresql://`` address of its owner).
+
+    Safe to run by several processes at once: they queue on a lock.
+    """
+    command.upgrade(_config(database_url), revision)
+
+
+def newest_revision() -> str:
+    """Give the revision that this version of the code needs."""
+    head = ScriptDirectory.from_config(_config("")).get_current_head()
+    if head is None:
+        raise LookupError("the package has no migrations")
+    return head
+
+
+def _config(database_url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    config.attributes["database_url"] = database_url
+    return config
