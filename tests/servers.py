@@ -31,6 +31,7 @@ from telemed.local.postgres import PostgresServer, start_postgres
 from telemed.local.processes import Guard
 from telemed.local.valkey import ValkeyServer, start_valkey
 
+ALL_ROLES = (roles.OWNER, *roles.LOGINS)
 ADDRESSES = "TELEMED_TEST_SERVERS"  # where workers read what the controller started
 SETTINGS = {
     "max_connections": "300",  # every worker has several pools
@@ -119,7 +120,7 @@ def own_postgres(settings: dict[str, str] | None = None) -> Iterator[PostgresSer
     """Lend a PostgreSQL of one's own that is durable (fsync on) unless *settings* say otherwise."""
     with server_folder("telemed-postgres-") as (folder, guard):
         server = start_postgres(folder / "postgres", guard, settings)
-        asyncio.run(prepare_roles(server.dsn(), dict.fromkeys((roles.OWNER, *roles.LOGINS), "not-a-secret")))
+        asyncio.run(prepare_roles(server.dsn(), dict.fromkeys(ALL_ROLES, "not-a-secret")))
         yield server
 
 
@@ -148,7 +149,7 @@ class _Session:
         try:
             self.postgres = start_postgres(self.folder / "postgres", self.guard, SETTINGS)
             self.valkey = start_valkey(self.folder / "valkey", self.guard)
-            passwords = {role: secrets.token_urlsafe(18) for role in (roles.OWNER, *roles.LOGINS)}
+            passwords = {role: secrets.token_urlsafe(18) for role in ALL_ROLES}
             asyncio.run(prepare_roles(self.postgres.dsn(), passwords))
         except BaseException:
             self.guard.close()

@@ -65,9 +65,7 @@ def _package_folder(package: str) -> Path:
     # find_spec does not run the package: nothing of its Python code is wanted.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise LocalProblem(
-            f"The package {package} is missing from the virtual environment: start with `make run`."
-        )
+        raise LocalProblem(f"The package {package} is missing from the virtual environment: start with `make run`.")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -112,9 +112,7 @@ def _start_and_stay(port: int, commands: Commands) -> None:
 class _Platform:
     """What is running, in the order in which it was started."""
 
-    def __init__(
-        self, port: int, commands: Commands, state: StateFolder, stop_requested: Callable[[], bool]
-    ) -> None:
+    def __init__(self, port: int, commands: Commands, state: StateFolder, stop_requested: Callable[[], bool]) -> None:
         self.port = port
         self.commands = commands
         self.state = state
@@ -168,18 +166,14 @@ class _Platform:
             print(f"[2/{STEPS}] Redis: the one named in the environment")
             return {}
         with _step(2, "Valkey") as note:
-            server = start_valkey(
-                self.state.home / "valkey", self.guard, password=self.state.secret("valkey")
-            )
+            server = start_valkey(self.state.home / "valkey", self.guard, password=self.state.secret("valkey"))
             self.running.append(server.running)
             note(f"{server.version} on 127.0.0.1:{server.port}")
         self._leave_if_asked()
         return {"REDIS_URL": server.url}
 
     def _secrets(self) -> dict[str, str]:
-        return {
-            name: os.environ.get(name) or self.state.secret(name.lower()) for name in ("JWT_SECRET", "PEPPER")
-        }
+        return {name: os.environ.get(name) or self.state.secret(name.lower()) for name in ("JWT_SECRET", "PEPPER")}
 
     def _seed(self) -> None:
         if _is_given(OWN_POSTGRES):

@@ -84,15 +84,11 @@ def start_postgres(folder: Path, guard: Guard, settings: Mapping[str, str] | Non
         running = _launch(programs, folder, port, account, guard, {**SETTINGS, **(settings or {})})
         if _is_ready(running, data):
             write_private(remembered, str(port), account)
-            return PostgresServer(
-                running, port, (folder / "superuser.password").read_text(), programs.version
-            )
+            return PostgresServer(running, port, (folder / "superuser.password").read_text(), programs.version)
         running.stop()
         words = running.last_words()
         if "could not bind" not in words and "Address already in use" not in words:
-            raise explain_log(words, folder) or LocalProblem(
-                f"PostgreSQL did not start; the end of its log:\n{words}"
-            )
+            raise explain_log(words, folder) or LocalProblem(f"PostgreSQL did not start; the end of its log:\n{words}")
     raise LocalProblem("PostgreSQL found no free port on 127.0.0.1.")
 
 
@@ -137,9 +133,7 @@ def _initialise(programs: PostgresPrograms, folder: Path, account: Account | Non
     if answer.returncode != 0:
         shutil.rmtree(draft, ignore_errors=True)
         words = answer.stdout + answer.stderr
-        raise explain_log(words, folder) or LocalProblem(
-            f"PostgreSQL could not make its data folder:\n{words.strip()}"
-        )
+        raise explain_log(words, folder) or LocalProblem(f"PostgreSQL could not make its data folder:\n{words.strip()}")
     draft.rename(folder / "data")
 
 

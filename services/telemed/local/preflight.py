@@ -26,13 +26,9 @@ def require_free(port: int) -> None:
     try:
         is_free = is_port_free(port) and not is_answered(port)
     except PermissionError:
-        raise LocalProblem(
-            f"Port {port} is reserved for root: choose another one, `make run PORT=3001`."
-        ) from None
+        raise LocalProblem(f"Port {port} is reserved for root: choose another one, `make run PORT=3001`.") from None
     if not is_free:
-        raise LocalProblem(
-            f"Port {port} is in use by another program: choose another, `make run PORT={port + 1}`."
-        )
+        raise LocalProblem(f"Port {port} is in use by another program: choose another, `make run PORT={port + 1}`.")
 
 
 def require_space(state: StateFolder) -> None:

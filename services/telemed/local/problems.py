@@ -7,9 +7,7 @@ class LocalProblem(Exception):
     """The platform cannot start or go on; the message is the one sentence that the developer sees."""
 
 
-DISK_FULL = (
-    "The disk that holds {folder} is full: free some space, or set TELEMED_HOME to a folder on another disk."
-)
+DISK_FULL = "The disk that holds {folder} is full: free some space, or set TELEMED_HOME to a folder on another disk."
 
 
 def explain_os_error(error: OSError, folder: object) -> LocalProblem | None:
@@ -18,9 +16,7 @@ def explain_os_error(error: OSError, folder: object) -> LocalProblem | None:
         return LocalProblem(DISK_FULL.format(folder=folder))
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         where = error.filename or folder
-        return LocalProblem(
-            f"This user cannot write {where}: change its owner, or set TELEMED_HOME to another folder."
-        )
+        return LocalProblem(f"This user cannot write {where}: change its owner, or set TELEMED_HOME to another folder.")
     return None
 
 

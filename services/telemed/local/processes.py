@@ -33,21 +33,27 @@ class Guard:
             start_new_session=True,
             text=True,
         )
+        self._watched: list[Running] = []
 
-    def watch(self, pid: int, stop_signal: signal.Signals) -> None:
+    def watch(self, running: "Running") -> None:
         """Stop this process when ours is gone."""
-        self._order(f"watch {pid} {int(stop_signal)}")
+        self._watched.append(running)
+        self._order(f"watch {running.pid} {int(running.stop_signal)}")
 
-    def forget(self, pid: int) -> None:
+    def forget(self, running: "Running") -> None:
         """Call after the process has been waited for: its number may soon be another's."""
-        self._order(f"forget {pid}")
+        if running in self._watched:
+            self._watched.remove(running)
+            self._order(f"forget {running.pid}")
 
     def remove(self, folder: Path) -> None:
         """Delete the folder once everything watched has stopped; also at an orderly end."""
         self._order(f"remove {folder}")
 
     def close(self) -> None:
-        """End the guard, which first stops whatever is still watched."""
+        """Stop whatever is still watched, last started first, and end the guard."""
+        for running in reversed(self._watched.copy()):
+            running.stop()
         assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -61,7 +67,7 @@ class Guard:
             self._process.stdin.flush()
 
 
-@dataclass
+@dataclass(eq=False)
 class Running:
     """One process of ours."""
 
@@ -96,7 +102,7 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self.guard.forget(self.pid)
+        self.guard.forget(self)
         self.pid_file.unlink(missing_ok=True)
 
     def last_words(self) -> str:
@@ -133,9 +139,10 @@ class Program:
                 start_new_session=True,
                 **run_as(self.account),
             )
-        guard.watch(process.pid, self.stop_signal)
+        running = Running(self.name, process, self.log, self.pid_file, self.stop_signal, guard)
+        guard.watch(running)
         self.pid_file.write_text(f"{process.pid}\n")
-        return Running(self.name, process, self.log, self.pid_file, self.stop_signal, guard)
+        return running
 
 
 class Identity(TypedDict, total=False):

@@ -42,9 +42,7 @@ async def prepare_roles(superuser: asyncpg.Connection, passwords: Mapping[str, s
             await superuser.execute(f"GRANT {group} TO {login}")
 
 
-async def prepare_database(
-    superuser: asyncpg.Connection, name: str = DATABASE, template: str | None = None
-) -> None:
+async def prepare_database(superuser: asyncpg.Connection, name: str = DATABASE, template: str | None = None) -> None:
     """Make the database and give it to the owner; nothing happens if it exists.
 
     A copy of a *template* is made file by file: a tenth of a second, where migrations take seconds.

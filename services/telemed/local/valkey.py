@@ -54,9 +54,7 @@ class ValkeyServer:
         command(self.port, self.password, "FLUSHALL")
 
 
-def start_valkey(
-    folder: Path, guard: Guard, port: int | None = None, password: str | None = None
-) -> ValkeyServer:
+def start_valkey(folder: Path, guard: Guard, port: int | None = None, password: str | None = None) -> ValkeyServer:
     """Start a cache with its files in *folder*; *port* and *password* bring one back at its old address.
 
     Raises:
@@ -89,9 +87,7 @@ def start_valkey(
         running.stop()
         words = running.last_words()
         if "Address already in use" not in words:
-            raise explain_log(words, folder) or LocalProblem(
-                f"Valkey did not start; the end of its log:\n{words}"
-            )
+            raise explain_log(words, folder) or LocalProblem(f"Valkey did not start; the end of its log:\n{words}")
         port = None
     raise LocalProblem("Valkey found no free port on 127.0.0.1.")
 
@@ -107,8 +103,9 @@ appendonly no
 maxmemory 64mb
 # Every key may go when memory is short: nothing is in here that cannot be computed again.
 maxmemory-policy allkeys-lru
-# The title that `ps` shows keeps the path of this file: by it a leftover is known as ours.
-proc-title-template "{{title}} {{listen-addr}} {{config-file}}"
+# The title that `ps` shows keeps the path of this file: by it a leftover is known as ours. There is room for
+# no more than the command line had.
+proc-title-template "{{title}} {{config-file}}"
 """
 
 
@@ -146,9 +143,7 @@ def command(port: int, password: str, *words: str) -> str:
         reply = ""
         for parts in (("AUTH", password), words):
             encoded = [part.encode() for part in parts]
-            stream.write(
-                b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in encoded)
-            )
+            stream.write(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in encoded))
             stream.flush()
             head = stream.readline().decode().strip()
             if head.startswith("-") or not head:
