@@ -14,12 +14,16 @@ from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.contracts.ids import AppointmentId
+from telemed.contracts.roles import Role
 from telemed.kernel.acts import Actor
 from telemed.kernel.problems import Problem
 
 
 class AppointmentStatus(StrEnum):
-    """Where an appointment stands. Clients of booking see IN_PROGRESS as booked, those of consultation RESCHEDULED as cancelled."""
+    """Where an appointment stands.
+
+    Clients of booking see IN_PROGRESS as booked, those of consultation see RESCHEDULED as cancelled.
+    """
 
     BOOKED = "booked"
     IN_PROGRESS = "in_progress"
@@ -41,6 +45,7 @@ OCCUPYING = frozenset(
 )
 
 Step = Literal["start", "complete", "no_show", "cancel", "reschedule"]
+Part = Literal["patient", "doctor"]
 
 # The whole life cycle: what may be done in which state, and where it leads.
 STEPS: dict[Step, dict[AppointmentStatus, AppointmentStatus]] = {
@@ -96,9 +101,22 @@ async def get_appointment(session: AsyncSession, appointment_id: AppointmentId) 
     return found
 
 
+def part_in(appointment: Appointment, actor: Actor) -> Part | None:
+    """Tell which part the actor has in the appointment; None if it is not theirs.
+
+    A patient's visits stay theirs whatever role they have now: it is their own data. A doctor's are theirs only while
+    they are a doctor: the right comes with the office, so it ends, and comes back, with it.
+    """
+    if actor.user_id == appointment.patient_id:
+        return "patient"
+    if actor.user_id == appointment.doctor_id and actor.role == Role.DOCTOR:
+        return "doctor"
+    return None
+
+
 def takes_part(appointment: Appointment, actor: Actor) -> bool:
-    """Tell whether this is the appointment's patient or its doctor."""
-    return actor.user_id in {appointment.patient_id, appointment.doctor_id}
+    """Tell whether this is the appointment's patient, or its doctor and still a doctor."""
+    return part_in(appointment, actor) is not None
 
 
 def step(appointment: Appointment, wanted: Step) -> None:
