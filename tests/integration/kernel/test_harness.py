@@ -1,0 +1,30 @@
+"""The harness itself: what every other test relies on."""
+
+import httpx
+from tests.conftest import NOW
+from tests.support.people import People
+from tests.support.platform import Platform
+
+from telemed.contracts.people import current_role
+from telemed.kernel.resources import Resources
+
+
+async def test_a_made_user_stands(people: People, resources: Resources) -> None:
+    """A user of the harness has a session that the platform accepts."""
+    from uuid import UUID
+
+    doctor = await people.doctor()
+    role = await resources.db.read(current_role, user_id=UUID(doctor.id), session_id=UUID(doctor.session_id))
+    assert role == "doctor"
+    assert resources.verifier.verify(str(doctor.token), now=NOW).user_id == UUID(doctor.id)
+
+
+async def test_the_application_answers(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_three_processes_answer_behind_one_client(platform_processes: Platform) -> None:
+    """Every service of the cluster's shape starts on the test's servers."""
+    await platform_processes.serve("auth", "booking", "consultation")
+    for path in ("/auth", "/booking", "/consultation", "/audit"):
+        assert (await platform_processes.client.get(f"{path}/nothing-here")).json()["type"] == "not-found"
