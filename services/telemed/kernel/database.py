@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import asyncpg
+import sqlalchemy.ext.asyncio
+import sqlalchemy.orm
+import sqlmodel
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -124,7 +127,7 @@ class Database:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
-        session = AsyncSession(self._engine, expire_on_commit=False)
+        session = _Session(self._engine, expire_on_commit=False)
         self._metrics.pool_in_use.inc()
         try:
             yield session
@@ -191,6 +194,20 @@ class Database:
         @event.listens_for(self._engine.sync_engine, "connect")
         def _on_connect(dbapi_connection: Any, _record: object) -> None:  # SQLAlchemy's adapter has no public type
             dbapi_connection.driver_connection.add_log_listener(on_message)
+
+
+class _SyncSession(sqlmodel.Session):
+    execute = sqlalchemy.orm.Session.execute
+
+
+class _Session(AsyncSession):
+    """SQLModel's session without its deprecation of `execute`, which is how statements without a model are run.
+
+    A warning on every statement would also cost more than the call itself.
+    """
+
+    sync_session_class = _SyncSession
+    execute = sqlalchemy.ext.asyncio.AsyncSession.execute
 
 
 def _engine(url: str, settings: Settings) -> AsyncEngine:
