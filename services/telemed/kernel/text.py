@@ -9,10 +9,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, Strict, StringConstraints
 
-# No control characters, at least one character that can be seen. Lone surrogates never get this far (strict_json).
-_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u3000\ufeff][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
-# The same, but line breaks and tabs are fine.
-_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u3000\ufeff][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+# Built from two sets of characters, so that both patterns read the same way: anything that is not excluded, around
+# one character that can be seen. Lone surrogates never get this far (strict_json).
+_INVISIBLE = r"\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u3000\ufeff"
+_NOT_IN_LINES = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_NOT_IN_TEXTS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # line breaks and tabs are fine
+_LINE = f"^[^{_NOT_IN_LINES}]*[^{_INVISIBLE}][^{_NOT_IN_LINES}]*$"
+_TEXT = f"^[^{_NOT_IN_TEXTS}]*[^{_INVISIBLE}][^{_NOT_IN_TEXTS}]*$"
 
 Line80 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=80, pattern=_LINE)]
 Line200 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=200, pattern=_LINE)]

@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[V]):
-    """A cached value. *is_valid* is False when its source is known to have changed: then it only serves as last resort."""
+    """A cached value. *is_valid* is False when its source has changed since: then it is the last resort only."""
 
     value: V
     loaded_at: datetime

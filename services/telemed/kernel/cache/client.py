@@ -1,4 +1,4 @@
-"""Redis behind a bound and a breaker. Holds nothing that cannot be lost; never raises anything but `CacheUnavailable`."""
+"""Redis behind a bound and a breaker. Holds nothing that cannot be lost; raises `CacheUnavailable` and nothing else."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
