@@ -34,6 +34,8 @@ class OutboxEvent(SQLModel, table=True):
     attempts: int = 0
     last_error: str | None = None
     parked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    # Set instead of deleting the row: for some days one can still see that, and when, an event was delivered.
+    delivered_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 
 class HandledEvent(SQLModel, table=True):
@@ -68,7 +70,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscriber's wish to be told of events of one type.
+    """A subscriber's wish to be told of events of one type. The order of events is not promised.
 
     *handle* runs inside the transaction that also notes the event as handled, and may be called again for the same
     event after a crash; effects outside the session (cache invalidation) must bear repetition.

@@ -58,6 +58,26 @@ async def serve(name: str, services: Sequence[Service], settings: Settings) -> i
     return 0
 
 
+@asynccontextmanager
+async def probes_served(resources: Resources) -> AsyncIterator[None]:
+    """Answer /livez, /readyz and /metrics on the management port, if there is one, for as long as the context lasts.
+
+    Raises:
+        SettingsProblem: the port is in use.
+    """
+    if resources.settings.management_port is None:
+        yield
+        return
+    server = _server(build_platform_app(resources), resources.settings)
+    listener = _bind(resources.settings.host, resources.settings.management_port)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
 async def _run(servers: list["_Server"], sockets: list[socket.socket], resources: Resources) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

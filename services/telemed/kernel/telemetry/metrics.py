@@ -52,6 +52,25 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.job_succeeded = Gauge(
+            "telemed_worker_job_succeeded_timestamp_seconds",
+            "Unix time at which the job last ended well.",
+            ["job"],
+            registry=registry,
+        )
+        self.outbox_due = Gauge("telemed_outbox_due_events", "Events that wait for delivery.", registry=registry)
+        self.outbox_due_age = Gauge(
+            "telemed_outbox_oldest_due_seconds", "How long the longest waiting event is due.", registry=registry
+        )
+        self.outbox_parked = Gauge("telemed_outbox_parked_events", "Events that were given up on.", registry=registry)
+        self.audit_chain_height = Gauge(
+            "telemed_audit_chain_height", "Records in the hash chain, as this worker last saw it.", registry=registry
+        )
+        self.audit_unchained_age = Gauge(
+            "telemed_audit_oldest_unchained_seconds",
+            "Age of the oldest record that is not in the hash chain yet.",
+            registry=registry,
+        )
         self.logins = Counter("telemed_auth_logins_total", "Logins by outcome.", ["outcome"], registry=registry)
         self.password_queue = Gauge(
             "telemed_auth_password_queue_length", "Logins that wait for a hashing thread.", registry=registry

@@ -58,11 +58,13 @@ def upgrade() -> None:
             available_at timestamptz NOT NULL,
             attempts integer NOT NULL DEFAULT 0,
             last_error text,
-            parked_at timestamptz
+            parked_at timestamptz,
+            delivered_at timestamptz
         )
         """,
-        "CREATE INDEX outbox_due ON platform.outbox (available_at) WHERE parked_at IS NULL",
+        "CREATE INDEX outbox_due ON platform.outbox (available_at) WHERE parked_at IS NULL AND delivered_at IS NULL",
         "CREATE INDEX outbox_parked ON platform.outbox (parked_at) WHERE parked_at IS NOT NULL",
+        "CREATE INDEX outbox_delivered ON platform.outbox (delivered_at) WHERE delivered_at IS NOT NULL",
         """
         CREATE TABLE platform.handled_events (
             subscriber text NOT NULL,
