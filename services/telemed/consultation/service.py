@@ -1,5 +1,16 @@
 """What the consultation service is made of."""
 
+from telemed.consultation.prescriptions.routes import router as prescriptions
+from telemed.consultation.problems import PrescribedMeanwhile
+from telemed.consultation.visits.routes import router as visits
 from telemed.kernel.service import Service
 
-SERVICE = Service(name="consultation", title="consultations")
+SERVICE = Service(
+    name="consultation",
+    title="consultations",
+    routers=(visits, prescriptions),
+    constraint_problems={
+        "prescriptions_version_key": PrescribedMeanwhile,
+        "prescriptions_supersedes_key": PrescribedMeanwhile,
+    },
+)

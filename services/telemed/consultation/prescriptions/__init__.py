@@ -1,0 +1,1 @@
+"""Prescriptions: immutable; a new one supersedes the one before."""

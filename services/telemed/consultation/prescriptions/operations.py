@@ -1,0 +1,83 @@
+"""Issuing and reading prescriptions; each function is one transaction."""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.consultation.access import locked_by_doctor, seen_by_participant
+from telemed.consultation.prescriptions.models import Prescription
+from telemed.consultation.prescriptions.queries import newest_prescription, prescriptions_of
+from telemed.consultation.prescriptions.rules import next_version, require_follow_up_ahead, require_prescribing
+from telemed.consultation.prescriptions.schemas import IssuePrescription
+from telemed.consultation.problems import PrescriptionNotIssued
+from telemed.contracts.events import PRESCRIPTION_ISSUED
+from telemed.contracts.ids import AppointmentId
+from telemed.kernel.acts import Act
+from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.ids import uuid7
+from telemed.kernel.outbox import Event, append_events
+
+
+async def issue_prescription(
+    session: AsyncSession, act: Act, consultation_id: AppointmentId, wanted: IssuePrescription
+) -> Prescription:
+    """Issue the visit's prescription, or a new one that supersedes it, as the visit's doctor.
+
+    Locks the appointment's row: of two that are issued at once, the later one supersedes the earlier. Should the lock
+    ever fail to do so, constraint prescriptions_version_key lets only one of them through.
+
+    Raises:
+        NotFound, Forbidden: the actor is not its doctor.
+        StepNotAllowed: the visit has not started, or did not take place.
+        InvalidRequest: the follow-up is in the past or too far ahead.
+        PrescriptionLimitReached: it was superseded too often.
+    """
+    appointment = await locked_by_doctor(session, act, consultation_id, action="prescription.issue")
+    current = await newest_prescription(session, consultation_id)
+    require_prescribing(appointment.status)
+    require_follow_up_ahead(wanted.follow_up_on, now=act.now)
+    prescription = Prescription(
+        id=uuid7(),
+        consultation_id=appointment.id,
+        doctor_id=appointment.doctor_id,
+        patient_id=appointment.patient_id,
+        version=next_version(current.version if current else None),
+        supersedes=current.id if current else None,
+        issued_at=act.now,
+        diagnosis=wanted.diagnosis,
+        items=[item.model_dump(mode="json") for item in wanted.items],
+        advice=wanted.advice,
+        follow_up_on=wanted.follow_up_on,
+    )
+    session.add(prescription)
+    await append_audit(session, act, _entry("prescription.issue", prescription))
+    payload = {
+        "prescription_id": str(prescription.id),
+        "consultation_id": str(prescription.consultation_id),
+        "version": prescription.version,
+    }
+    await append_events(session, act, Event(PRESCRIPTION_ISSUED, prescription.id, prescription.version, payload))
+    return prescription
+
+
+async def read_prescriptions(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> list[Prescription]:
+    """Show every version to one who takes part in the visit, newest first; there is at least one.
+
+    Raises:
+        NotFound: there is no such consultation, or it is not the actor's.
+        PrescriptionNotIssued: it has no prescription; no denial, as the actor may know that.
+    """
+    await seen_by_participant(session, act, consultation_id, action="prescription.read")
+    versions = await prescriptions_of(session, consultation_id)
+    if not versions:
+        raise PrescriptionNotIssued
+    await append_audit(session, act, _entry("prescription.read", versions[0]))
+    return versions
+
+
+def _entry(action: str, prescription: Prescription) -> AuditEntry:
+    return AuditEntry(
+        action=action,
+        entity_type="prescription",
+        entity_id=prescription.id,
+        patient_id=prescription.patient_id,
+        details={"consultation_id": str(prescription.consultation_id), "version": prescription.version},
+    )

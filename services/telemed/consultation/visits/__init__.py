@@ -1,0 +1,1 @@
+"""Visits: the appointment from its start on."""

@@ -1,0 +1,123 @@
+"""What can be done with consultations; each function is one transaction."""
+
+from collections import defaultdict
+from datetime import timedelta
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.consultation.access import locked_by_doctor, seen_by_participant
+from telemed.consultation.visits.queries import consultations_of
+from telemed.consultation.visits.rules import VisitStatus, require_late, require_open, stored_as
+from telemed.contracts.appointments import Appointment, step
+from telemed.contracts.events import CONSULTATION_COMPLETED, CONSULTATION_MISSED, CONSULTATION_STARTED
+from telemed.contracts.ids import AppointmentId
+from telemed.kernel.acts import Act
+from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.outbox import Event, append_events
+from telemed.kernel.paging import Cursor
+
+
+async def list_consultations(
+    session: AsyncSession, act: Act, *, status: VisitStatus | None, after: Cursor | None, limit: int
+) -> tuple[list[Appointment], str | None]:
+    """Give a page of the actor's own, those that start latest first, and the cursor of the next page."""
+    states = stored_as(status) if status is not None else []
+    found = await consultations_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
+    page, has_more = found[:limit], len(found) > limit
+    await _record_look(session, act, page)
+    return page, Cursor(page[-1].starts_at, page[-1].id).encode() if has_more else None
+
+
+async def read_consultation(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+    """Show a consultation to one who takes part in it.
+
+    Raises:
+        NotFound: there is none, or it is not the actor's.
+    """
+    appointment = await seen_by_participant(session, act, consultation_id, action="consultation.read")
+    await append_audit(session, act, _entry("consultation.read", appointment))
+    return appointment
+
+
+async def start_visit(
+    session: AsyncSession, act: Act, consultation_id: AppointmentId, opens_before: timedelta
+) -> Appointment:
+    """Start the visit, as its doctor. Locks the appointment's row.
+
+    Raises:
+        NotFound, Forbidden: the actor is not its doctor.
+        StepNotAllowed: it is not booked.
+        VisitNotOpenYet, VisitLapsed: it is not its time.
+    """
+    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.start")
+    step(appointment, "start")
+    require_open(act.now, starts_at=appointment.starts_at, ends_at=appointment.ends_at, opens_before=opens_before)
+    appointment.started_at = act.now
+    await _record_step(session, act, appointment, action="consultation.start", event=CONSULTATION_STARTED)
+    return appointment
+
+
+async def complete_visit(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+    """Complete the visit, as its doctor. Locks the appointment's row.
+
+    Raises:
+        NotFound, Forbidden: the actor is not its doctor.
+        StepNotAllowed: it is not in progress.
+    """
+    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.complete")
+    step(appointment, "complete")
+    # Two machines' clocks may differ by more than a short visit takes; it must not end before it began.
+    appointment.completed_at = max(act.now, appointment.started_at or act.now)
+    await _record_step(session, act, appointment, action="consultation.complete", event=CONSULTATION_COMPLETED)
+    return appointment
+
+
+async def record_no_show(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+    """Write down, as its doctor, that the patient did not come. Locks the appointment's row.
+
+    Raises:
+        NotFound, Forbidden: the actor is not its doctor.
+        StepNotAllowed: it is not booked.
+        NoShowTooEarly: its time has not come.
+    """
+    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.no_show")
+    step(appointment, "no_show")
+    require_late(act.now, starts_at=appointment.starts_at)
+    await _record_step(session, act, appointment, action="consultation.no_show", event=CONSULTATION_MISSED)
+    return appointment
+
+
+async def _record_step(session: AsyncSession, act: Act, appointment: Appointment, *, action: str, event: str) -> None:
+    payload = {
+        "consultation_id": str(appointment.id),
+        "doctor_id": str(appointment.doctor_id),
+        "patient_id": str(appointment.patient_id),
+    }
+    await append_audit(session, act, _entry(action, appointment))
+    await append_events(session, act, Event(event, appointment.id, appointment.version, payload))
+
+
+async def _record_look(session: AsyncSession, act: Act, page: list[Appointment]) -> None:
+    """Leave one record for each patient of whom something was shown, so that the trail can be asked by patient."""
+    shown: dict[UUID, list[str]] = defaultdict(list)
+    for appointment in page:
+        shown[appointment.patient_id].append(str(appointment.id))
+    entries = [
+        AuditEntry(
+            action="consultation.list", entity_type="consultation", patient_id=patient_id, details={"shown": ids}
+        )
+        for patient_id, ids in shown.items()
+    ]
+    if entries:
+        await append_audit(session, act, *entries)
+
+
+def _entry(action: str, appointment: Appointment) -> AuditEntry:
+    return AuditEntry(
+        action=action,
+        entity_type="consultation",
+        entity_id=appointment.id,
+        patient_id=appointment.patient_id,
+        details={"status": appointment.status},
+    )
