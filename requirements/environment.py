@@ -82,7 +82,9 @@ def clean():
         target = Path(elsewhere.read_text().strip())
         if target.parent == Path("/var/lib/telemed"):  # never follow a file to any other place
             _refuse_while_running(target)
-            shutil.rmtree(target, ignore_errors=False)
+            shutil.rmtree(target)
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()
     # A folder that the developer named is only emptied of what is ours.
     ours = ["postgres", "valkey", "run", "logs", "lock", "secrets.json", "platform.env", "seeded", "moved-to"]
     for path in [home / name for name in ours]:
@@ -111,9 +113,7 @@ def _fingerprint(lock):
     """Change when the lock, what the package declares, the Python or the place of the checkout changes."""
     parts = [UV, platform.python_version(), str(ROOT)]
     files = [] if lock == "lock" else [ROOT / "requirements" / f"{lock}.lock", ROOT / "pyproject.toml"]
-    return hashlib.sha256(
-        b"\0".join([p.encode() for p in parts] + [f.read_bytes() for f in files])
-    ).hexdigest()
+    return hashlib.sha256(b"\0".join([p.encode() for p in parts] + [f.read_bytes() for f in files])).hexdigest()
 
 
 def _read_stamp():
@@ -138,16 +138,12 @@ def _make_venv():
     print(f"Making .venv with Python {platform.python_version()} …", flush=True)
     if VENV.exists():
         shutil.rmtree(VENV)
-    answer = subprocess.run(
-        [sys.executable, "-m", "venv", str(VENV)], check=False, capture_output=True, text=True
-    )
+    answer = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False, capture_output=True, text=True)
     if answer.returncode == 0:
         return
     shutil.rmtree(VENV, ignore_errors=True)
     # Debian keeps ensurepip in a package of its own. Where pip is installed, that one can serve instead.
-    bare = subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=False, capture_output=True
-    )
+    bare = subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=False, capture_output=True)
     if bare.returncode == 0 and _bootstrap_pip():
         return
     shutil.rmtree(VENV, ignore_errors=True)
@@ -230,9 +226,7 @@ def _refuse_while_running(home):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Refusal(
-                    "The platform is running from this folder: stop it with Ctrl-C first."
-                ) from None
+                raise Refusal("The platform is running from this folder: stop it with Ctrl-C first.") from None
 
 
 def _compiled():

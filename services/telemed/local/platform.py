@@ -4,16 +4,13 @@ import asyncio
 import http.client
 import importlib
 import importlib.util
-import io
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import asyncpg
 
@@ -24,6 +21,7 @@ from telemed.local.preflight import given_port, require_free, require_space
 from telemed.local.problems import LocalProblem, explain_log, explain_os_error
 from telemed.local.processes import Guard, Program, Running, stop_leftover
 from telemed.local.state import StateFolder, open_state_folder
+from telemed.local.terminal import Stopped, say, step, stop_signals
 from telemed.local.valkey import start_valkey
 
 READY_WITHIN_SECONDS = 60.0
@@ -72,17 +70,11 @@ class Commands:
     work: Sequence[str] = _telemed("work")
 
 
-class Stopped(Exception):
-    """The developer wants it to end."""
-
-
 def run(port: int | None = None, commands: Commands | None = None) -> int:
     """Start everything, stay until Ctrl-C or a failure, stop everything; return the exit code.
 
     *port* defaults to PORT of the environment, then 3000.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
     try:
         _start_and_stay(given_port(port), commands or Commands())
     except Stopped:
@@ -102,11 +94,14 @@ def _start_and_stay(port: int, commands: Commands) -> None:
             require_free(port)
             require_space(state)
             if state.home != state.named:
-                print(f"The servers' account cannot enter this checkout: the data are in {state.home}.")
-            with _stop_signals() as stop_requested:
+                say(f"The servers' account cannot enter this checkout: the data are in {state.home}.")
+            with stop_signals() as stop_requested:
                 _Platform(port, commands, state, stop_requested).run()
     except OSError as error:
-        raise explain_os_error(error, home) or error from error
+        problem = explain_os_error(error, home)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 class _Platform:
@@ -126,8 +121,8 @@ class _Platform:
         begun = time.monotonic()
         try:
             self._start()
-            print(f"Ready in {time.monotonic() - begun:.1f} s.\n\n{_welcome(self.port)}\n")
-            print(f"Logs: {self.state.logs}   Stop: Ctrl-C", flush=True)
+            say(f"Ready in {time.monotonic() - begun:.1f} s.\n\n{_welcome(self.port)}\n")
+            say(f"Logs: {self.state.logs}   Stop: Ctrl-C")
             self._stay()
         finally:
             self._stop()
@@ -137,19 +132,19 @@ class _Platform:
         self.environment |= values
         given = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
         self.state.write_platform({**given, **values})
-        with _step(3, "Schema"):
+        with step(3, STEPS, "Schema"):
             self._finish("migrate", self.commands.migrate, shown=False)
         self._seed()
-        with _step(5, "Services"):
+        with step(5, STEPS, "Services"):
             self._launch("api", self.commands.serve)
             self._launch("worker", self.commands.work)
             self._wait_until_ready()
 
     def _start_postgres(self) -> dict[str, str]:
         if _is_given(OWN_POSTGRES):
-            print(f"[1/{STEPS}] PostgreSQL: the one named in the environment")
+            say(f"[1/{STEPS}] PostgreSQL: the one named in the environment")
             return {}
-        with _step(1, "PostgreSQL") as note:
+        with step(1, STEPS, "PostgreSQL") as note:
             server = start_postgres(self.state.home / "postgres", self.guard)
             self.running.append(server.running)
             passwords = {role: self.state.secret(role) for role in (roles.OWNER, *roles.LOGINS)}
@@ -163,9 +158,9 @@ class _Platform:
 
     def _start_valkey(self) -> dict[str, str]:
         if _is_given(OWN_REDIS):
-            print(f"[2/{STEPS}] Redis: the one named in the environment")
+            say(f"[2/{STEPS}] Redis: the one named in the environment")
             return {}
-        with _step(2, "Valkey") as note:
+        with step(2, STEPS, "Valkey") as note:
             server = start_valkey(self.state.home / "valkey", self.guard, password=self.state.secret("valkey"))
             self.running.append(server.running)
             note(f"{server.version} on 127.0.0.1:{server.port}")
@@ -178,11 +173,11 @@ class _Platform:
     def _seed(self) -> None:
         if _is_given(OWN_POSTGRES):
             # Demo accounts have passwords that everybody knows: they never go where they were not asked for.
-            print(f"[4/{STEPS}] Demo data: left out of a database of your own; `telemed seed` would add them")
+            say(f"[4/{STEPS}] Demo data: left out of a database of your own; `telemed seed` would add them")
         elif self.state.seeded_stamp.exists():
-            print(f"[4/{STEPS}] Demo data: there already")
+            say(f"[4/{STEPS}] Demo data: there already")
         else:
-            print(f"[4/{STEPS}] Demo data")
+            say(f"[4/{STEPS}] Demo data")
             self._finish("seed", self.commands.seed, shown=True)
             self.state.seeded_stamp.touch()
 
@@ -238,7 +233,7 @@ class _Platform:
     def _stop(self) -> None:
         """Services first, then the cache, then the database, so that nobody loses what it still needs."""
         if self.running:
-            print("\nStopping …", flush=True)
+            say("\nStopping …", or_stop=False)
         services = [running for running in self.running if running.name in {"api", "worker"}]
         for running in services:
             running.ask_to_stop()
@@ -246,7 +241,7 @@ class _Platform:
             running.stop(within_seconds=SERVICE_STOPS_WITHIN_SECONDS if running in services else 15.0)
         self.guard.close()
         if self.running:
-            print("Stopped.", flush=True)
+            say("Stopped.", or_stop=False)
 
 
 async def _prepare(superuser_dsn: str, passwords: dict[str, str]) -> None:
@@ -256,32 +251,6 @@ async def _prepare(superuser_dsn: str, passwords: dict[str, str]) -> None:
         await roles.prepare_database(superuser)
     finally:
         await superuser.close(timeout=10)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Note Ctrl-C and its kin instead of breaking off anywhere: what is being started can then be stopped."""
-    received: list[int] = []
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in watched}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _step(number: int, what: str) -> Iterator[Callable[[str], None]]:
-    """Print the step before it begins and its time after it; what is noted goes between."""
-    print(f"[{number}/{STEPS}] {what} …", end="", flush=True)
-    begun = time.monotonic()
-    yield lambda text: print(f" {text}", end="", flush=True)
-    print(f" ({time.monotonic() - begun:.1f} s)", flush=True)
 
 
 def _is_given(names: Sequence[str]) -> bool:

@@ -81,7 +81,8 @@ def open_state_folder(account: Account | None) -> StateFolder:
     else:
         digest = hashlib.sha256(str(named).encode()).hexdigest()[:12]
         state = StateFolder(named, MOVED_HOMES / digest)
-        _make(state.home, 0o711)
+        for folder in (MOVED_HOMES, state.home):
+            _make(folder, 0o711)
         # `make clean` finds it by this.
         write_private(named / "moved-to", f"{state.home}\n")
     for folder in (state.logs, state.home / "run"):
