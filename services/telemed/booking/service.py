@@ -1,5 +1,35 @@
 """What the booking service is made of."""
 
-from telemed.kernel.service import Service
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-SERVICE = Service(name="booking", title="booking")
+from telemed.booking.appointments.routes import router as appointments
+from telemed.booking.doctors.routes import router as doctors
+from telemed.booking.problems import PatientBusy, SlotOverlap, SlotTaken
+from telemed.booking.slots.routes import router as slots
+from telemed.booking.slots.search import SlotSearch
+from telemed.booking.slots.shelf import SlotShelf
+from telemed.booking.subscriptions import SUBSCRIPTIONS
+from telemed.kernel.resources import Resources
+from telemed.kernel.service import Parts, Service
+
+
+@asynccontextmanager
+async def _open_parts(resources: Resources) -> AsyncIterator[Parts]:
+    shelf = SlotShelf(resources.cache, resources.clock)
+    yield {SlotShelf: shelf, SlotSearch: SlotSearch(resources, shelf)}
+
+
+SERVICE = Service(
+    name="booking",
+    title="booking",
+    # Appointments first: /booking/slots/book must not be taken for a slot's id.
+    routers=(appointments, doctors, slots),
+    constraint_problems={
+        "appointments_doctor_no_overlap": SlotTaken,
+        "appointments_patient_no_overlap": PatientBusy,
+        "slots_no_overlap": SlotOverlap,
+    },
+    subscriptions=SUBSCRIPTIONS,
+    open_parts=_open_parts,
+)

@@ -258,6 +258,15 @@ class Writes(AccessRule):
         return replace(self.begin(request, credentials), idempotency_key=idempotency_key)
 
 
+class OptionalReads(Reads):
+    """Access for routes that anybody may read, and that show more to some; a token, if sent, must be valid."""
+
+    def begin(self, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Work:
+        """Verify the token, if there is one."""
+        rule = AccessRule(self.roles if credentials is not None else frozenset())
+        return rule.begin(request, credentials)
+
+
 class PublicReads(AccessRule):
     """Access for routes that anybody may read."""
 
@@ -276,6 +285,7 @@ class PublicWrites(AccessRule):
 
 AnybodyReads = Annotated[Work, Depends(PublicReads(frozenset()))]
 AnybodyWrites = Annotated[Work, Depends(PublicWrites(frozenset()))]
+VisitorReads = Annotated[Work, Depends(OptionalReads(ALL_ROLES))]
 UserReads = Annotated[Work, Depends(Reads(ALL_ROLES))]
 UserWrites = Annotated[Work, Depends(Writes(ALL_ROLES))]
 PatientWrites = Annotated[Work, Depends(Writes(frozenset({Role.PATIENT})))]

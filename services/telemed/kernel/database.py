@@ -40,6 +40,7 @@ ConstraintProblems = Mapping[str, type[Problem]]
 
 # A transaction that lost a serialization race or a deadlock is run again; the others have gone on by then.
 MAX_ATTEMPTS = 5
+LOCK_NOT_AVAILABLE = "55P03"
 _RETRIED = frozenset({"40001", "40P01"})
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 15.0
@@ -177,7 +178,7 @@ class Database:
         if error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError):
             self._metrics.transactions.labels("unavailable").inc()
             return Unavailable()
-        if sqlstate(error) in {"53300", "57014", "55P03"}:  # too many connections, statement or lock timeout
+        if sqlstate(error) in {"53300", "57014", LOCK_NOT_AVAILABLE}:  # too many connections, statement timeout
             return Overloaded()
         return error
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
@@ -15,6 +16,7 @@ from telemed.kernel.problems import FieldError, InvalidRequest
 from telemed.kernel.text import Instant, rfc3339
 
 Item = TypeVar("Item")
+Row = TypeVar("Row")
 MAX_LIMIT = 100
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many items at most.")]
 CursorText = Annotated[
@@ -61,3 +63,12 @@ class Cursor:
 
 
 _PLACE: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Instant, UUID])
+
+
+def page_of(
+    rows: Sequence[Row], limit: int, *, item: Callable[[Row], Item], place: Callable[[Row], Cursor]
+) -> "Page[Item]":
+    """Make a page of at most *limit* items from rows of which one more was asked for than fits."""
+    shown = rows[:limit]
+    next_cursor = place(shown[-1]).encode() if len(rows) > limit else None
+    return Page(items=[item(row) for row in shown], next_cursor=next_cursor)

@@ -1,0 +1,223 @@
+"""Booking, cancelling and moving: one function a use case, one transaction each.
+
+A slot is never booked twice because of two walls, each enough by itself: the slot's row lock taken here, and the
+exclusion constraints on booking.appointments (migration 0003).
+
+Locks are taken in one order by everybody, so that no two wait for each other: patient, appointment, slots by id.
+"""
+
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.booking.appointments import queries
+from telemed.booking.appointments.rules import stored_statuses
+from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment, ShownStatus
+from telemed.booking.problems import DifferentDoctor
+from telemed.booking.slots.models import SlotStatus
+from telemed.booking.slots.operations import gone, gone_payload
+from telemed.booking.slots.queries import LockedSlot, lock_slot, peek_slot, set_slot_status
+from telemed.booking.slots.rules import require_bookable
+from telemed.booking.slots.shelf import GoneSlot
+from telemed.contracts.appointments import (
+    Appointment,
+    AppointmentStatus,
+    get_appointment,
+    lock_appointment,
+    step,
+    takes_part,
+)
+from telemed.contracts.events import APPOINTMENT_BOOKED, APPOINTMENT_CANCELLED, APPOINTMENT_RESCHEDULED
+from telemed.contracts.ids import AppointmentId, PatientId, SlotId
+from telemed.contracts.roles import Role
+from telemed.kernel.acts import Act
+from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.ids import uuid7
+from telemed.kernel.locks import lock_thing
+from telemed.kernel.outbox import Event, append_events
+from telemed.kernel.paging import Cursor, Page, page_of
+from telemed.kernel.problems import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An appointment after its change, and what search must hear of: a slot that is gone, a slot that is back."""
+
+    appointment: Appointment
+    gone: GoneSlot | None = None
+    back: GoneSlot | None = None
+
+
+async def book_slot(session: AsyncSession, act: Act, wanted: BookSlot) -> Changed:
+    """Give the slot to the acting patient, or say why they cannot have it.
+
+    Locks the patient, then the slot's row: a second caller for either waits for this transaction.
+
+    Raises:
+        NotFound: there is no such slot, it was withdrawn, or its doctor is no longer one.
+        SlotStarted: it begins at or before the act.
+        SlotTaken: somebody has booked it.
+        SlotContended: its row could not be had in time.
+        PatientBusy: the patient has another appointment at this time (by constraint).
+    """
+    patient_id = PatientId(act.known_actor.user_id)
+    slot_id = SlotId(wanted.slot_id)
+    seen = await peek_slot(session, slot_id)
+    if seen is None:
+        raise NotFound("There is no such slot.")
+    require_bookable(seen.status, seen.starts_at, now=act.now)
+    # Two overlapping slots at once: without this their inserts would wait for each other under the constraint.
+    await lock_thing(session, "patient", patient_id)
+    slot = await _locked_bookable(session, act, slot_id)
+    appointment = await _occupy(session, act, slot, patient_id=patient_id, reason=wanted.reason)
+    await append_audit(session, act, _entry("appointment.book", appointment))
+    event = _event(APPOINTMENT_BOOKED, appointment, starts_at=appointment.starts_at.isoformat(), **gone_payload(slot))
+    await append_events(session, act, event)
+    return Changed(appointment, gone=gone(slot))
+
+
+async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> Changed:
+    """Give the slot back; it is open again when this commits.
+
+    Raises:
+        NotFound: it is not the actor's.
+        StepNotAllowed: naming the state that it is in.
+    """
+    appointment = await _locked_own(session, act, appointment_id, action="appointment.cancel")
+    step(appointment, "cancel")
+    await session.flush()
+    slot = await _release(session, appointment)
+    await append_audit(session, act, _entry("appointment.cancel", appointment))
+    await append_events(session, act, _event(APPOINTMENT_CANCELLED, appointment, slot_id=str(slot.id)))
+    return Changed(appointment, back=gone(slot))
+
+
+async def move_appointment(
+    session: AsyncSession, act: Act, appointment_id: AppointmentId, wanted: MoveAppointment
+) -> Changed:
+    """Take another slot of the same doctor and give the old one back, both or neither.
+
+    The old appointment stays as rescheduled, the new one has an id of its own.
+
+    Raises:
+        NotFound: the appointment is not the actor's, or there is no such slot.
+        StepNotAllowed: naming the state that the appointment is in.
+        DifferentDoctor: the slot is another doctor's.
+        SlotStarted, SlotTaken, SlotContended, PatientBusy: as when booking.
+    """
+    seen = await get_appointment(session, appointment_id)
+    if seen is not None:
+        await lock_thing(session, "patient", seen.patient_id)
+    appointment = await _locked_own(session, act, appointment_id, action="appointment.reschedule")
+    step(appointment, "reschedule")
+    await session.flush()
+    # Both rows in the order of their ids: two who exchange slots must not wait for each other.
+    for slot_id in sorted({appointment.slot_id, wanted.slot_id}):
+        await lock_slot(session, SlotId(slot_id))
+    slot = await _locked_bookable(session, act, SlotId(wanted.slot_id))
+    if slot.doctor_id != appointment.doctor_id:
+        raise DifferentDoctor
+    released = await _release(session, appointment)
+    patient_id = PatientId(appointment.patient_id)
+    successor = await _occupy(session, act, slot, patient_id=patient_id, reason=appointment.reason)
+    await append_audit(
+        session, act, _entry("appointment.reschedule", appointment), _entry("appointment.book", successor)
+    )
+    moved = _event(
+        APPOINTMENT_RESCHEDULED, appointment, successor_id=str(successor.id), slot_id=str(appointment.slot_id)
+    )
+    booked = _event(APPOINTMENT_BOOKED, successor, starts_at=successor.starts_at.isoformat(), **gone_payload(slot))
+    await append_events(session, act, moved, booked)
+    return Changed(successor, gone=gone(slot), back=gone(released))
+
+
+async def read_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> AppointmentReply:
+    """Show one of the actor's own appointments.
+
+    Raises:
+        NotFound: it is not the actor's.
+    """
+    appointment = await get_appointment(session, appointment_id)
+    if appointment is None or not takes_part(appointment, act.known_actor):
+        raise _not_yours(appointment_id, appointment, action="appointment.read")
+    await append_audit(session, act, _entry("appointment.read", appointment))
+    return AppointmentReply.of(appointment)
+
+
+async def list_appointments(
+    session: AsyncSession, act: Act, *, status: ShownStatus | None, before: Cursor | None, limit: int
+) -> Page[AppointmentReply]:
+    """Show the actor's own appointments, latest first."""
+    found = await queries.appointments_of(
+        session, act.known_actor, statuses=stored_statuses(status), before=before, limit=limit + 1
+    )
+    if found:
+        await append_audit(session, act, *(_entry("appointment.read", appointment) for appointment in found[:limit]))
+    return page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+
+
+async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> LockedSlot:
+    slot = await lock_slot(session, slot_id)
+    if slot is None or slot.doctor_role != Role.DOCTOR:
+        raise NotFound("There is no such slot.")
+    # Looked at again: what was seen without the lock may be over.
+    require_bookable(slot.status, slot.starts_at, now=act.now)
+    return slot
+
+
+async def _locked_own(session: AsyncSession, act: Act, appointment_id: AppointmentId, *, action: str) -> Appointment:
+    appointment = await lock_appointment(session, appointment_id)
+    if appointment is None or not takes_part(appointment, act.known_actor):
+        raise _not_yours(appointment_id, appointment, action=action)
+    return appointment
+
+
+async def _occupy(
+    session: AsyncSession, act: Act, slot: LockedSlot, *, patient_id: PatientId, reason: str | None
+) -> Appointment:
+    await set_slot_status(session, slot.id, SlotStatus.BOOKED)
+    appointment = Appointment(
+        id=uuid7(),
+        slot_id=slot.id,
+        doctor_id=slot.doctor_id,
+        patient_id=patient_id,
+        status=AppointmentStatus.BOOKED.value,
+        starts_at=slot.starts_at,
+        ends_at=slot.ends_at,
+        reason=reason,
+        created_at=act.now,
+    )
+    session.add(appointment)
+    await (
+        session.flush()
+    )  # the second wall speaks here: appointments_doctor_no_overlap, appointments_patient_no_overlap
+    return appointment
+
+
+async def _release(session: AsyncSession, appointment: Appointment) -> LockedSlot:
+    slot = await lock_slot(session, SlotId(appointment.slot_id))
+    if slot is None:
+        raise LookupError("an appointment's slot cannot be gone: appointments_slot refers to it")
+    await set_slot_status(session, slot.id, SlotStatus.OPEN)
+    return slot
+
+
+def _entry(action: str, appointment: Appointment) -> AuditEntry:
+    return AuditEntry(action, "appointment", appointment.id, patient_id=appointment.patient_id)
+
+
+def _event(kind: str, appointment: Appointment, **more: str | int) -> Event:
+    payload = {
+        "appointment_id": str(appointment.id),
+        "doctor_id": str(appointment.doctor_id),
+        "patient_id": str(appointment.patient_id),
+    }
+    return Event(kind, appointment.id, appointment.version, payload | more)
+
+
+def _not_yours(appointment_id: AppointmentId, appointment: Appointment | None, *, action: str) -> NotFound:
+    patient_id = appointment.patient_id if appointment else None
+    return NotFound(
+        "You have no such appointment.",
+        denial=AuditEntry(action, "appointment", appointment_id, patient_id=patient_id, outcome="denied"),
+    )

@@ -1,0 +1,105 @@
+"""Appointments over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from telemed.booking.appointments import operations
+from telemed.booking.appointments.operations import Changed
+from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment, ShownStatus
+from telemed.booking.problems import DifferentDoctor, PatientBusy, SlotContended, SlotStarted, SlotTaken
+from telemed.booking.slots.shelf import SlotShelf
+from telemed.contracts.access import ParticipantReads, PatientWrites, UserReads, UserWrites
+from telemed.contracts.appointments import StepNotAllowed
+from telemed.contracts.ids import AppointmentId
+from telemed.kernel.http.strict_json import StrictRoute
+from telemed.kernel.paging import Cursor, CursorText, Limit, Page
+from telemed.kernel.problems import ON_WRITES, Forbidden, NotAuthenticated, NotFound, raises
+
+router = APIRouter(prefix="/booking", tags=["appointments"], route_class=StrictRoute)
+
+_REFUSED = (SlotTaken, SlotContended, SlotStarted, PatientBusy, NotFound)
+
+
+def _reply(changed: Changed) -> AppointmentReply:
+    return AppointmentReply.of(changed.appointment)
+
+
+def _location(changed: Changed) -> str:
+    return f"/consultation/{changed.appointment.id}"
+
+
+@router.post(
+    "/slots/book",
+    status_code=201,
+    response_model=AppointmentReply,
+    responses=raises(*_REFUSED, NotAuthenticated, Forbidden, *ON_WRITES),
+    summary="Book a slot",
+)
+async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
+    """Claim a slot. The consultation at `Location` is valid at once."""
+    shelf = work.resources.part(SlotShelf)
+    return await work.write(
+        operations.book_slot, body, reply=_reply, status=201, location=_location, after=shelf.note_change
+    )
+
+
+@router.get(
+    "/appointments",
+    response_model=Page[AppointmentReply],
+    responses=raises(NotAuthenticated, Forbidden),
+    summary="Page through one's own appointments",
+)
+async def list_appointments(
+    work: ParticipantReads,
+    status: Annotated[ShownStatus | None, Query(description="Only those that stand here.")] = None,
+    limit: Limit = 20,
+    cursor: CursorText | None = None,
+) -> Page[AppointmentReply]:
+    """Show the caller's appointments, latest first."""
+    return await work.read(operations.list_appointments, status=status, before=Cursor.decode(cursor), limit=limit)
+
+
+@router.get(
+    "/appointments/{appointment_id}",
+    response_model=AppointmentReply,
+    responses=raises(NotFound, NotAuthenticated),
+    summary="Look one appointment up",
+)
+async def read_appointment(appointment_id: UUID, work: UserReads) -> AppointmentReply:
+    """Show an appointment to its patient or its doctor; to everybody else it does not exist."""
+    return await work.read(operations.read_appointment, AppointmentId(appointment_id))
+
+
+@router.post(
+    "/appointments/{appointment_id}/cancel",
+    response_model=AppointmentReply,
+    responses=raises(StepNotAllowed, SlotContended, NotFound, NotAuthenticated, *ON_WRITES),
+    summary="Cancel an appointment",
+)
+async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response:
+    """Give the slot back: it is open again at once."""
+    shelf = work.resources.part(SlotShelf)
+    return await work.write(
+        operations.cancel_appointment, AppointmentId(appointment_id), reply=_reply, after=shelf.note_change
+    )
+
+
+@router.post(
+    "/appointments/{appointment_id}/reschedule",
+    response_model=AppointmentReply,
+    responses=raises(StepNotAllowed, DifferentDoctor, *_REFUSED, NotAuthenticated, *ON_WRITES),
+    summary="Move an appointment to another slot",
+)
+async def move_appointment(appointment_id: UUID, body: MoveAppointment, work: UserWrites) -> Response:
+    """Exchange the slot for another one of the same doctor, in one step or not at all; gives the new appointment."""
+    shelf = work.resources.part(SlotShelf)
+    return await work.write(
+        operations.move_appointment,
+        AppointmentId(appointment_id),
+        body,
+        reply=_reply,
+        location=_location,
+        after=shelf.note_change,
+    )

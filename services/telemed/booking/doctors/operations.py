@@ -1,0 +1,94 @@
+"""What one does with the directory: one function a use case, one transaction each."""
+
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.booking.doctors import queries
+from telemed.booking.doctors.models import Doctor
+from telemed.booking.doctors.rules import may_see_registration
+from telemed.booking.doctors.schemas import DoctorReply, WriteDoctor
+from telemed.contracts import people
+from telemed.contracts.events import DOCTOR_CHANGED
+from telemed.contracts.ids import DoctorId
+from telemed.kernel.acts import Act
+from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.locks import lock_thing
+from telemed.kernel.outbox import Event, append_events
+from telemed.kernel.paging import Cursor, Page, page_of
+from telemed.kernel.problems import NotAuthenticated, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedDoctor:
+    """An entry after its change, with the specialization under which it was found before."""
+
+    doctor: Doctor
+    previous_specialization: str
+
+
+async def write_doctor(session: AsyncSession, act: Act, wanted: WriteDoctor) -> ChangedDoctor:
+    """Make or replace the acting doctor's entry."""
+    actor = act.known_actor
+    # Two first entries at once have no row to queue on.
+    await lock_thing(session, "doctor", actor.user_id)
+    person = await people.person(session, actor.user_id)
+    if person is None:
+        raise NotAuthenticated("The session has ended; log in again.")
+    doctor = await queries.doctor_for_update(session, actor.user_id)
+    previous = doctor.specialization if doctor else wanted.specialization
+    entry = {
+        "full_name": person.full_name,
+        "specialization": wanted.specialization,
+        "languages": list(wanted.languages),
+        "fee_minor": wanted.fee.amount_minor,
+        "fee_currency": wanted.fee.currency,
+        "time_zone": wanted.time_zone,
+        "bio": wanted.bio,
+        "registration_number": wanted.registration_number,
+        "is_listed": True,
+        "version": doctor.version + 1 if doctor else 1,
+    }
+    if doctor is None:
+        doctor = Doctor.model_validate({"id": actor.user_id, "listed_at": act.now} | entry)
+        session.add(doctor)
+    else:
+        doctor.sqlmodel_update(entry)
+    await session.flush()
+    await append_audit(session, act, AuditEntry("doctor.write", "doctor", doctor.id))
+    event = Event(DOCTOR_CHANGED, doctor.id, doctor.version, {"doctor_id": str(doctor.id)})
+    await append_events(session, act, event)
+    return ChangedDoctor(doctor, previous)
+
+
+async def read_doctor(session: AsyncSession, act: Act, doctor_id: DoctorId) -> DoctorReply:
+    """Look an entry up.
+
+    Raises:
+        NotFound: there is none, or it is not listed and you are neither an admin nor the doctor.
+    """
+    doctor = await queries.doctor_by_id(session, doctor_id)
+    if doctor is None or not (doctor.is_listed or may_see_registration(doctor, act.actor)):
+        raise NotFound("There is no such doctor.")
+    return DoctorReply.shown(doctor, with_registration=may_see_registration(doctor, act.actor))
+
+
+async def list_doctors(
+    session: AsyncSession,
+    act: Act,
+    *,
+    specialization: str | None,
+    language: str | None,
+    after: Cursor | None,
+    limit: int,
+) -> Page[DoctorReply]:
+    """Page through the listed doctors in the order of their listing."""
+    found = await queries.listed_doctors(
+        session, specialization=specialization, language=language, after=after, limit=limit + 1
+    )
+    return page_of(
+        found,
+        limit,
+        item=lambda doctor: DoctorReply.shown(doctor, with_registration=may_see_registration(doctor, act.actor)),
+        place=lambda doctor: Cursor(doctor.listed_at, doctor.id),
+    )

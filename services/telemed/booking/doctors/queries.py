@@ -1,0 +1,43 @@
+"""The directory's SQL."""
+
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, literal, select, tuple_
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.booking.doctors.models import Doctor
+from telemed.contracts.ids import DoctorId
+from telemed.kernel.paging import Cursor
+
+
+async def doctor_for_update(session: AsyncSession, doctor_id: UUID) -> Doctor | None:
+    """Get the entry for a change, locking its row."""
+    found: Doctor | None = await session.scalar(select(Doctor).where(col(Doctor.id) == doctor_id).with_for_update())
+    return found
+
+
+async def doctor_by_id(session: AsyncSession, doctor_id: DoctorId) -> Doctor | None:
+    """Look an entry up, listed or not."""
+    found: Doctor | None = await session.scalar(select(Doctor).where(col(Doctor.id) == doctor_id))
+    return found
+
+
+async def listed_doctors(
+    session: AsyncSession, *, specialization: str | None, language: str | None, after: Cursor | None, limit: int
+) -> list[Doctor]:
+    """Page through the directory in the order of listing. Index: doctors_directory."""
+    place = tuple_(col(Doctor.listed_at), col(Doctor.id))
+    query = select(Doctor).where(col(Doctor.is_listed)).order_by(col(Doctor.listed_at), col(Doctor.id)).limit(limit)
+    if specialization is not None:
+        query = query.where(func.lower(col(Doctor.specialization)) == specialization.lower())
+    if language is not None:
+        query = query.where(speaks(language))
+    if after is not None:
+        query = query.where(place > (after.at, after.id))
+    return list((await session.scalars(query)).all())
+
+
+def speaks(language: str) -> ColumnElement[bool]:
+    """Tell whether the doctor speaks the language, regardless of case."""
+    return literal(language.lower()) == any_(cast(func.lower(cast(col(Doctor.languages), Text)), ARRAY(Text)))

@@ -1,0 +1,130 @@
+"""The slots' SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import DateTime, bindparam, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.booking.doctors.models import Doctor
+from telemed.booking.doctors.queries import speaks
+from telemed.booking.problems import SlotContended
+from telemed.booking.slots.models import Slot, SlotStatus
+from telemed.booking.slots.schemas import SearchSlots
+from telemed.contracts.ids import DoctorId, SlotId
+from telemed.kernel.database import LOCK_NOT_AVAILABLE, sqlstate
+from telemed.kernel.paging import Cursor
+
+# How long a transaction waits for a slot's row. Whoever holds it needs milliseconds; a second means a stalled process.
+_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '2s'")
+
+# A slot is only bookable while its doctor still is one; that is auth's to say, now, not when the entry was listed.
+_LOCK_SLOT = text(
+    """
+    SELECT s.id, s.doctor_id, s.starts_at, s.ends_at, s.status, s.version, d.specialization, p.role AS doctor_role
+    FROM booking.slots AS s
+    JOIN booking.doctors AS d ON d.id = s.doctor_id
+    JOIN auth.people AS p ON p.id = s.doctor_id
+    WHERE s.id = :slot_id
+    FOR UPDATE OF s
+    """
+)
+
+_OVERLAPPING = text(
+    """
+    SELECT s.id, s.starts_at, s.ends_at
+    FROM booking.slots AS s
+    JOIN unnest(:starts, :ends) AS wanted (starts_at, ends_at)
+      ON tstzrange(s.starts_at, s.ends_at) && tstzrange(wanted.starts_at, wanted.ends_at)
+    WHERE s.doctor_id = :doctor_id AND s.status <> 'withdrawn'
+    ORDER BY s.starts_at
+    LIMIT 1
+    """
+).bindparams(
+    bindparam("starts", type_=ARRAY(DateTime(timezone=True))), bindparam("ends", type_=ARRAY(DateTime(timezone=True)))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedSlot:
+    """A slot whose row this transaction holds."""
+
+    id: UUID
+    doctor_id: UUID
+    starts_at: datetime
+    ends_at: datetime
+    status: str
+    version: int
+    specialization: str
+    doctor_role: str
+
+
+async def peek_slot(session: AsyncSession, slot_id: SlotId) -> Slot | None:
+    """Look at a slot without waiting for its lock; losers of a race leave here and cost next to nothing."""
+    found: Slot | None = await session.scalar(select(Slot).where(col(Slot.id) == slot_id))
+    return found
+
+
+async def lock_slot(session: AsyncSession, slot_id: SlotId) -> LockedSlot | None:
+    """Lock the slot's row until the transaction ends; the first wall against double booking.
+
+    Raises:
+        SlotContended: somebody else held it for longer than a healthy transaction lasts.
+    """
+    await session.execute(_LOCK_TIMEOUT)
+    try:
+        row = (await session.execute(_LOCK_SLOT, {"slot_id": slot_id})).one_or_none()
+    except DBAPIError as error:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise SlotContended from error
+        raise
+    return LockedSlot(**row._mapping) if row is not None else None  # noqa: SLF001 - SQLAlchemy's public attribute
+
+
+async def set_slot_status(session: AsyncSession, slot_id: UUID, status: SlotStatus) -> None:
+    """Change the status and count the change."""
+    statement = text("UPDATE booking.slots SET status = :status, version = version + 1 WHERE id = :slot_id")
+    await session.execute(statement, {"status": status.value, "slot_id": slot_id})
+
+
+async def overlapping_slot(
+    session: AsyncSession, doctor_id: DoctorId, starts: Sequence[datetime], ends: Sequence[datetime]
+) -> tuple[UUID, datetime, datetime] | None:
+    """Find the doctor's first slot that is in the way of any of these. Index: slots_no_overlap."""
+    found = await session.execute(_OVERLAPPING, {"doctor_id": doctor_id, "starts": list(starts), "ends": list(ends)})
+    row = found.one_or_none()
+    return (row.id, row.starts_at, row.ends_at) if row is not None else None
+
+
+async def open_slots(
+    session: AsyncSession, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
+) -> list[tuple[Slot, Doctor]]:
+    """Find open slots in the order of time. Index: slots_open_by_time or slots_open_by_doctor."""
+    starts_at = col(Slot.starts_at)
+    query = (
+        select(Slot, Doctor)
+        .join(Doctor, col(Doctor.id) == col(Slot.doctor_id))
+        .where(col(Slot.status) == SlotStatus.OPEN.value, starts_at > now, col(Doctor.is_listed))
+        .order_by(starts_at, col(Slot.id))
+        .limit(limit)
+    )
+    if wanted.doctor_id is not None:
+        query = query.where(col(Slot.doctor_id) == wanted.doctor_id)
+    if wanted.specialization is not None:
+        query = query.where(func.lower(col(Doctor.specialization)) == wanted.specialization.lower())
+    if wanted.language is not None:
+        query = query.where(speaks(wanted.language))
+    if wanted.max_fee_minor is not None:
+        query = query.where(col(Doctor.fee_minor) <= wanted.max_fee_minor)
+    if wanted.starts_from is not None:
+        query = query.where(starts_at >= wanted.starts_from)
+    if wanted.starts_before is not None:
+        query = query.where(starts_at < wanted.starts_before)
+    if after is not None:
+        query = query.where(tuple_(starts_at, col(Slot.id)) > (after.at, after.id))
+    return [(slot, doctor) for slot, doctor in (await session.execute(query)).all()]

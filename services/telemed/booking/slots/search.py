@@ -1,0 +1,71 @@
+"""Search: what is open, from the shelf if possible, from the database if not."""
+
+from datetime import timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.booking.doctors.schemas import DoctorCard
+from telemed.booking.slots import queries
+from telemed.booking.slots.schemas import FoundSlot, SearchSlots
+from telemed.booking.slots.shelf import Candidate, SlotPage, SlotShelf, page_key
+from telemed.kernel.cache.aside import CacheAside
+from telemed.kernel.paging import Cursor
+from telemed.kernel.resources import Resources
+
+
+class SlotSearch:
+    """Finds open slots; the answer is a page's bytes and its age."""
+
+    def __init__(self, resources: Resources, shelf: SlotShelf) -> None:
+        self._db = resources.db
+        self._clock = resources.clock
+        self._shelf = shelf
+        self._pages = CacheAside(
+            "slot_search",
+            shelf,
+            fresh_for=timedelta(seconds=resources.settings.search_fresh_seconds),
+            stale_for=timedelta(seconds=resources.settings.search_stale_seconds),
+            clock=resources.clock,
+            metrics=resources.metrics,
+        )
+
+    async def find(self, query: SearchSlots) -> tuple[bytes, timedelta | None]:
+        """Give the page as JSON; its age too, when the database could not be asked and an old page had to do.
+
+        Raises:
+            InvalidRequest: the cursor is not one of ours.
+        """
+        after = Cursor.decode(query.cursor)
+        # A page holds more than it shows, so that it stays full while its slots are being booked.
+        spare = max(20, query.limit)
+
+        async def load() -> SlotPage:
+            return await self._db.read(self._load, query, after, query.limit + spare)
+
+        found = await self._pages.get(page_key(query), load)
+        page = self._shelf.hide_gone_here(found.value)
+        return _render(page, query.limit), found.age if found.rescued else None
+
+    async def _load(self, session: AsyncSession, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
+        rows = await queries.open_slots(session, query, now=self._clock.now(), after=after, limit=wanted + 1)
+        candidates = tuple(
+            Candidate(
+                slot.id,
+                slot.version,
+                slot.starts_at,
+                FoundSlot(
+                    id=slot.id, starts_at=slot.starts_at, ends_at=slot.ends_at, doctor=DoctorCard.of(doctor)
+                ).model_dump_json(),
+            )
+            for slot, doctor in rows[:wanted]
+        )
+        return SlotPage(candidates, has_more=len(rows) > wanted)
+
+
+def _render(page: SlotPage, limit: int) -> bytes:
+    shown = page.candidates[:limit]
+    cursor = "null"
+    if shown and (page.has_more or len(page.candidates) > limit):
+        cursor = f'"{Cursor(shown[-1].starts_at, shown[-1].slot_id).encode()}"'
+    items = ",".join(candidate.json for candidate in shown)
+    return f'{{"items":[{items}],"next_cursor":{cursor}}}'.encode()

@@ -1,0 +1,273 @@
+"""Pages of open slots, kept in Redis and corrected at every look.
+
+A page is loaded with more slots than it shows. Two notes correct it without throwing it away:
+
+* *gone*: the slots that were booked or withdrawn, as `id/version`; whoever reads a page leaves them out. A booking
+  therefore costs no page, and hits stay hits while bookings run. The version says which opening of the slot is
+  gone: one that is cancelled and opens again has a new version, so no note has to be taken back.
+* *generation*: a random word per scope (a doctor, a specialization, everything). Whatever adds slots (publishing, a
+  cancellation, a changed entry) replaces it; pages of another generation are loaded anew.
+
+Both notes are written after the commit and before the reply, so a slot is gone from search, or back in it, when the
+client hears of it. Should Redis lose notes it loses the generations with them, which voids every page; a process
+that has seen Redis fail does not trust pages from before. What a dead process could not write, the outbox does.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from telemed.booking.slots.schemas import SearchSlots
+from telemed.kernel.cache.aside import Entry, Lookup
+from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.clock import Clock
+
+_SCHEMA = 1  # of the stored pages; raise it when their form changes
+# Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
+GONE_WINDOW = timedelta(seconds=300)
+_GENERATION_LIVES = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An open slot as it was loaded: what is needed to leave it out, to continue after it, and to show it."""
+
+    slot_id: UUID
+    version: int
+    starts_at: datetime
+    json: str
+
+    @property
+    def opening(self) -> str:
+        """Name this opening of the slot."""
+        return f"{self.slot_id.hex}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPage:
+    """Open slots in the order of time. *has_more* says that the source has some beyond the last."""
+
+    candidates: tuple[Candidate, ...]
+    has_more: bool
+
+    def without(self, gone: set[str], *, now: datetime) -> "SlotPage":
+        """Leave out what is gone and what has begun."""
+        kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
+        return SlotPage(kept, self.has_more)
+
+
+@dataclass(frozen=True, slots=True)
+class GoneSlot:
+    """One opening of a slot that nobody can book any more."""
+
+    slot_id: UUID
+    version: int
+    doctor_id: UUID
+    specialization: str
+
+
+class SlotChange(Protocol):
+    """What an operation says of the slots that it gave away or took back."""
+
+    @property
+    def gone(self) -> GoneSlot | None:
+        """The opening that nobody can book any more."""
+        ...
+
+    @property
+    def back(self) -> GoneSlot | None:
+        """The opening before the one that can be booked now."""
+        ...
+
+
+def scope_of(query: SearchSlots) -> str:
+    """Give the narrowest scope that a query's slots lie in."""
+    if query.doctor_id is not None:
+        return f"doctor:{query.doctor_id.hex}"
+    return _specialization_scope(query.specialization) if query.specialization is not None else "all"
+
+
+def _specialization_scope(specialization: str) -> str:
+    # Hashed: it is what somebody typed, and keys are no place for that.
+    return "spec:" + hashlib.sha256(specialization.lower().encode()).hexdigest()[:16]
+
+
+def _scopes(doctor_id: UUID, *specializations: str) -> list[str]:
+    return ["all", f"doctor:{doctor_id.hex}", *{_specialization_scope(name) for name in specializations}]
+
+
+def page_key(query: SearchSlots) -> str:
+    """Give the key of a query's page; the braces keep what belongs to a scope on one node of a Redis cluster."""
+    digest = hashlib.sha256(query.model_dump_json().encode()).hexdigest()[:32]
+    return f"telemed:search:{{{scope_of(query)}}}:page:{_SCHEMA}:{digest}"
+
+
+def _generation_key(scope: str) -> str:
+    return f"telemed:search:{{{scope}}}:generation"
+
+
+class SlotShelf:
+    """The store behind the search's cache, and the place where bookings tell it what changed."""
+
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self._cache = cache
+        self._clock = clock
+        # What this very process made disappear, so that its own answers are right even while Redis is away.
+        self._gone_here: dict[str, datetime] = {}
+
+    async def note_change(self, change: SlotChange) -> None:
+        """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
+        with suppress(CacheUnavailable):
+            if change.gone is not None:
+                await self.write_gone([change.gone])
+            if change.back is not None:
+                await self.write_renewal(change.back.doctor_id, change.back.specialization)
+
+    async def write_gone(self, gone: Iterable[GoneSlot]) -> None:
+        """Make openings disappear.
+
+        Raises:
+            CacheUnavailable: other processes do not know yet.
+        """
+        noted = list(gone)
+        now = self._clock.now()
+        self._remember(noted, now)
+
+        async def write(redis: Any) -> None:  # redis-py types pipelines as Any
+            pipe = redis.pipeline(transaction=False)
+            for one in noted:
+                member = f"{one.slot_id.hex}/{one.version}"
+                for scope in _scopes(one.doctor_id, one.specialization):
+                    key = self._gone_keys(scope, now)[1]
+                    pipe.sadd(key, member)
+                    pipe.expire(key, GONE_WINDOW * 3)
+            await pipe.execute()
+
+        await self._cache.run(write)
+
+    async def renew(self, doctor_id: UUID, *specializations: str) -> None:
+        """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
+        with suppress(CacheUnavailable):
+            await self.write_renewal(doctor_id, *specializations)
+
+    async def write_renewal(self, doctor_id: UUID, *specializations: str) -> None:
+        """Void the pages in which the doctor's slots are, or are to be.
+
+        Raises:
+            CacheUnavailable: other processes do not know yet.
+        """
+
+        async def write(redis: Any) -> None:
+            pipe = redis.pipeline(transaction=False)
+            for scope in _scopes(doctor_id, *specializations):
+                pipe.set(_generation_key(scope), secrets.token_hex(8), ex=_GENERATION_LIVES)
+            await pipe.execute()
+
+        await self._cache.run(write)
+
+    async def fetch(self, key: str) -> Lookup[SlotPage]:
+        """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
+        scope = key[key.index("{") + 1 : key.index("}")]
+        raw, generation = await self._cache.run(lambda redis: _read(redis, key, _generation_key(scope)))
+        stored = self._parse(raw, key) if raw is not None else None
+        if stored is None:
+            return Lookup(None, generation)
+        page, loaded_at, made_for = stored
+        now = self._clock.now()
+        gone = await self._gone_among(page, scope, now)
+        left = page.without(gone, now=now)
+        last_failure = self._cache.last_failure_at
+        is_trusted = last_failure is None or loaded_at > last_failure
+        is_dry = page.has_more and len(left.candidates) < len(page.candidates) // 2
+        is_valid = made_for == generation and is_trusted and not is_dry
+        return Lookup(Entry(left, loaded_at, is_valid), generation)
+
+    async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> None:
+        """Store a page that was loaded after the generation *version* had been read."""
+        raw = json.dumps(
+            {
+                "key": key,
+                "generation": version,
+                "loaded_at": entry.loaded_at.isoformat(),
+                "has_more": entry.value.has_more,
+                "candidates": [
+                    [c.slot_id.hex, c.version, c.starts_at.isoformat(), c.json] for c in entry.value.candidates
+                ],
+            }
+        )
+        await self._cache.run(lambda redis: redis.set(key, raw, px=hard))
+
+    def hide_gone_here(self, page: SlotPage) -> SlotPage:
+        """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
+        return page.without(set(self._gone_here), now=self._clock.now())
+
+    async def _gone_among(self, page: SlotPage, scope: str, now: datetime) -> set[str]:
+        openings = [candidate.opening for candidate in page.candidates]
+        if not openings:
+            return set()
+        # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
+        answers = await self._cache.run(lambda redis: _ask_gone(redis, self._gone_keys(scope, now), openings))
+        gone = set(self._gone_here)
+        for flags in answers:
+            if not isinstance(flags, list) or len(flags) != len(openings):
+                self._cache.distrust("not an answer to SMISMEMBER")
+                raise CacheUnavailable("garbage")
+            gone.update(opening for opening, is_gone in zip(openings, flags, strict=True) if is_gone)
+        return gone
+
+    def _parse(self, raw: bytes, key: str) -> tuple[SlotPage, datetime, str] | None:
+        """Read a stored page; one that is not what its key says counts as absent: clients of Redis mixed up replies."""
+        try:
+            stored = json.loads(raw)
+            if stored["key"] != key:
+                self._cache.distrust("another key's page")
+                return None
+            page = SlotPage(
+                tuple(
+                    Candidate(UUID(slot_id), int(version), datetime.fromisoformat(starts_at), str(shown))
+                    for slot_id, version, starts_at, shown in stored["candidates"]
+                ),
+                bool(stored["has_more"]),
+            )
+            return page, datetime.fromisoformat(stored["loaded_at"]), str(stored["generation"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            self._cache.distrust("not a page")
+            return None
+
+    def _gone_keys(self, scope: str, now: datetime) -> list[str]:
+        window = int(now.timestamp() // GONE_WINDOW.total_seconds())
+        return [f"telemed:search:{{{scope}}}:gone:{n}" for n in (window - 1, window, window + 1)]
+
+    def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
+        forget_before = now - GONE_WINDOW
+        for opening, noted_at in list(self._gone_here.items()):  # oldest first: dicts keep the order of insertion
+            if noted_at > forget_before:
+                break
+            del self._gone_here[opening]
+        self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
+
+
+async def _read(redis: Any, key: str, generation_key: str) -> tuple[bytes | None, str]:
+    """Get a page and the generation of its scope, which begins now if there is none."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.get(key)
+    pipe.set(generation_key, secrets.token_hex(8), ex=_GENERATION_LIVES, nx=True)
+    pipe.get(generation_key)
+    raw, _, generation = await pipe.execute()
+    if not isinstance(generation, bytes):
+        raise TypeError("not a generation")
+    return (raw if isinstance(raw, bytes) else None), generation.decode()
+
+
+async def _ask_gone(redis: Any, keys: list[str], openings: list[str]) -> list[Any]:
+    pipe = redis.pipeline(transaction=False)
+    for key in keys:
+        pipe.smismember(key, openings)
+    answers: list[Any] = await pipe.execute()
+    return answers
