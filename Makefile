@@ -35,7 +35,7 @@ format: install-dev ## Format the code and apply the safe fixes
 	@$(BIN)/python -m ruff format .
 
 openapi: install-dev ## Write docs/openapi.json from the code
-	@$(BIN)/python -m telemed.cli openapi > docs/openapi.json
+	@$(BIN)/python -m telemed.cli openapi --output docs/openapi.json
 
 # dev first: it holds everything, and the others follow its choices, so that what is tested is what is shipped.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
