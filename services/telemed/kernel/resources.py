@@ -64,6 +64,7 @@ async def open_resources(
             settings.redis_address, timeout_seconds=settings.redis_timeout_seconds, clock=clock, metrics=metrics
         )
         stack.push_async_callback(cache.close)
+        await stack.enter_async_context(cache.watched())
         health = Health(metrics)
         await stack.enter_async_context(health.watch_loop())
         yield Resources(

@@ -149,7 +149,7 @@ class SlotShelf:
                     pipe.expire(key, GONE_WINDOW * 3)
             await pipe.execute()
 
-        await self._cache.run(write)
+        await self._cache.run(write, urgent=True)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
@@ -169,7 +169,7 @@ class SlotShelf:
                 pipe.set(_generation_key(scope), secrets.token_hex(8), ex=_GENERATION_LIVES)
             await pipe.execute()
 
-        await self._cache.run(write)
+        await self._cache.run(write, urgent=True)
 
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""

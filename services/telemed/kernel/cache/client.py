@@ -1,7 +1,9 @@
 """Redis behind a bound and a breaker. Holds nothing that cannot be lost; raises `CacheUnavailable` and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from telemed.kernel.telemetry.metrics import Metrics
 
 log = get_logger("cache")
 T = TypeVar("T")
+_WATCH_SECONDS = 1.0
 
 
 class CacheUnavailable(Exception):
@@ -38,13 +41,36 @@ class Cache:
             health_check_interval=0,
         )
 
-    async def run(self, command: Callable[["redis.asyncio.Redis"], Awaitable[T]]) -> T:
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Ask Redis for a sign of life every second, for as long as the context lasts.
+
+        A process without traffic would otherwise not notice that Redis was away, and would trust afterwards what
+        others could not correct meanwhile.
+        """
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            with contextlib.suppress(CacheUnavailable):
+                await self.run(_ping)
+
+    async def run(self, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool = False) -> T:
         """Run one command, pipeline or script, bounded in time.
+
+        *urgent* asks although the breaker is open: for what other processes must hear of if at all possible.
 
         Raises:
             CacheUnavailable: whatever went wrong; callers go on without the cache.
         """
-        if not self._breaker.may_try():
+        if not (urgent or self._breaker.may_try()):
             raise CacheUnavailable("breaker open")
         try:
             async with asyncio.timeout(self._timeout):
@@ -73,3 +99,8 @@ class Cache:
     async def close(self) -> None:
         """Close every connection."""
         await self._redis.aclose()
+
+
+async def _ping(client: "redis.asyncio.Redis") -> None:
+    if await client.execute_command("PING") not in {b"PONG", "PONG", True}:
+        raise ValueError("not an answer to PING")
