@@ -1,32 +1,31 @@
 """What can be done with consultations; each function is one transaction."""
 
-from collections import defaultdict
 from datetime import timedelta
-from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
 from telemed.consultation.visits.queries import consultations_of
 from telemed.consultation.visits.rules import VisitStatus, require_late, require_open, stored_as
+from telemed.consultation.visits.schemas import ConsultationReply
 from telemed.contracts.appointments import Appointment, step
 from telemed.contracts.events import CONSULTATION_COMPLETED, CONSULTATION_MISSED, CONSULTATION_STARTED
 from telemed.contracts.ids import AppointmentId
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.outbox import Event, append_events
-from telemed.kernel.paging import Cursor
+from telemed.kernel.paging import Cursor, Page, page_of
 
 
 async def list_consultations(
     session: AsyncSession, act: Act, *, status: VisitStatus | None, after: Cursor | None, limit: int
-) -> tuple[list[Appointment], str | None]:
-    """Give a page of the actor's own, those that start latest first, and the cursor of the next page."""
+) -> Page[ConsultationReply]:
+    """Show a page of the actor's own, those that start latest first; each one shown is a look of its own."""
     states = stored_as(status) if status is not None else []
     found = await consultations_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
-    page, has_more = found[:limit], len(found) > limit
-    await _record_look(session, act, page)
-    return page, Cursor(page[-1].starts_at, page[-1].id).encode() if has_more else None
+    if found:
+        await append_audit(session, act, *(_entry("consultation.read", one) for one in found[:limit]))
+    return page_of(found, limit, item=ConsultationReply.of, place=lambda one: Cursor(one.starts_at, one.id))
 
 
 async def read_consultation(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
@@ -96,21 +95,6 @@ async def _record_step(session: AsyncSession, act: Act, appointment: Appointment
     }
     await append_audit(session, act, _entry(action, appointment))
     await append_events(session, act, Event(event, appointment.id, appointment.version, payload))
-
-
-async def _record_look(session: AsyncSession, act: Act, page: list[Appointment]) -> None:
-    """Leave one record for each patient of whom something was shown, so that the trail can be asked by patient."""
-    shown: dict[UUID, list[str]] = defaultdict(list)
-    for appointment in page:
-        shown[appointment.patient_id].append(str(appointment.id))
-    entries = [
-        AuditEntry(
-            action="consultation.list", entity_type="consultation", patient_id=patient_id, details={"shown": ids}
-        )
-        for patient_id, ids in shown.items()
-    ]
-    if entries:
-        await append_audit(session, act, *entries)
 
 
 def _entry(action: str, appointment: Appointment) -> AuditEntry:

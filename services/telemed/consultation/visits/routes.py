@@ -41,8 +41,7 @@ async def get_consultations(
     cursor: CursorText | None = None,
 ) -> Page[ConsultationReply]:
     """List the consultations in which the caller takes part, as patient or as doctor."""
-    page, next_cursor = await work.read(list_consultations, status=status, after=Cursor.decode(cursor), limit=limit)
-    return Page(items=[ConsultationReply.of(item) for item in page], next_cursor=next_cursor)
+    return await work.read(list_consultations, status=status, after=Cursor.decode(cursor), limit=limit)
 
 
 @router.get(
