@@ -40,10 +40,10 @@ async def test_a_login_has_the_grants_of_its_group_and_no_other(
     for other in roles.LOGINS:
         connection = await connect(postgres, other)
         if other == login:
-            assert await connection.fetch(f"SELECT a FROM {table}") == []  # noqa: S608 - a name of this test
+            assert await connection.fetch(f"SELECT a FROM {table}") == []
         else:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT a FROM {table}")  # noqa: S608 - a name of this test
+                await connection.fetch(f"SELECT a FROM {table}")
         await connection.close()
 
 
