@@ -1,1 +1,1 @@
-"""Runs the jobs that the services declare. Owns no business rule."""
+"""Runs the jobs that the services declare, and the outbox relay; owns no business rule."""
