@@ -43,7 +43,7 @@ MAX_ATTEMPTS = 5
 LOCK_NOT_AVAILABLE = "55P03"
 _RETRIED = frozenset({"40001", "40P01"})
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
-COMMIT_TIMEOUT_SECONDS = 15.0
+COMMIT_TIMEOUT_SECONDS = 8.0
 
 
 class Database:
@@ -62,6 +62,8 @@ class Database:
         # Connections whose last COMMIT was acknowledged by the primary alone though replicas were to confirm it.
         self._local_only: WeakSet[RawConnection] = WeakSet()
         self._engine = _engine(url, settings)
+        # Below the driver's bound on every command: that one would send a cancel request (see `_commit`).
+        self._commit_within_seconds = min(COMMIT_TIMEOUT_SECONDS, 0.8 * settings.database_command_timeout_seconds)
         self._watch_commits()
 
     async def close(self) -> None:
@@ -90,14 +92,13 @@ class Database:
                     raise self._translate(error) from error
                 if attempt == MAX_ATTEMPTS:
                     raise Overloaded from error
-                self._metrics.transactions.labels("retried").inc()
+                self._count("retried")
             except PoolTimeout as error:
-                self._metrics.transactions.labels("no_connection").inc()
+                self._count("no_connection")
                 raise Overloaded from error
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 # Raised bare while connecting; afterwards SQLAlchemy wraps them.
-                self._metrics.transactions.labels("unavailable").inc()
-                raise Unavailable from error
+                raise self._unavailable(error) from error
             # Jitter, so that the same two transactions do not meet again.
             await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - not a secret
         raise AssertionError("unreachable")
@@ -121,8 +122,12 @@ class Database:
         self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         async with self._session() as session:
-            result = await operation(session, *args, **kwargs)
-            await session.flush()
+            try:
+                result = await operation(session, *args, **kwargs)
+                await session.flush()
+            except BaseException:
+                self._count("rolled_back")
+                raise
             await self._commit(session)
             return result
 
@@ -132,9 +137,6 @@ class Database:
         self._metrics.pool_in_use.inc()
         try:
             yield session
-        except BaseException:
-            self._metrics.transactions.labels("rolled_back").inc()
-            raise
         finally:
             self._metrics.pool_in_use.dec()
             # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
@@ -148,26 +150,39 @@ class Database:
         commit = asyncio.ensure_future(session.commit())
         # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
         # ask the server to stop waiting for its replicas.
-        bound = asyncio.get_running_loop().call_later(COMMIT_TIMEOUT_SECONDS, connection.terminate)
+        bound = asyncio.get_running_loop().call_later(self._commit_within_seconds, connection.terminate)
         try:
             await _finish(commit)
+        except asyncio.CancelledError:
+            self._count("committed" if commit.exception() is None else "unknown")
+            raise
         except (TimeoutError, OSError, InterfaceError, OperationalError, asyncpg.InterfaceError) as error:
             raise self._unknown("connection") from error
         except DBAPIError as error:
             if error.connection_invalidated or is_disconnect(sqlstate(error)):
                 raise self._unknown("connection") from error
+            self._count("rolled_back")
             raise  # the server refused: a definite no
         finally:
             bound.cancel()
         if connection in self._local_only:
             self._local_only.discard(connection)
             raise self._unknown("replication")
-        self._metrics.transactions.labels("committed").inc()
+        self._count("committed")
 
     def _unknown(self, cause: str) -> OutcomeUnknown:
-        self._metrics.transactions.labels("unknown").inc()
+        self._count("unknown")
         log.error("commit.lost", cause=cause)
         return OutcomeUnknown()
+
+    def _unavailable(self, error: BaseException) -> Unavailable:
+        self._count("unavailable")
+        cause = getattr(error, "orig", None) or error
+        log.warning("database.lost", error=type(cause).__name__, sqlstate=sqlstate(error))
+        return Unavailable()
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.transactions.labels(outcome).inc()
 
     def _translate(self, error: DBAPIError) -> Exception:
         """Turn what the server said into a problem, if somebody can act on it."""
@@ -176,8 +191,7 @@ class Database:
             if problem is not None:
                 return problem()
         if error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError):
-            self._metrics.transactions.labels("unavailable").inc()
-            return Unavailable()
+            return self._unavailable(error)
         if sqlstate(error) in {"53300", "57014", LOCK_NOT_AVAILABLE}:  # too many connections, statement timeout
             return Overloaded()
         return error
