@@ -19,7 +19,6 @@ import asyncpg
 import httpx
 import pytest
 import redis.asyncio
-from pydantic import SecretStr
 from starlette.types import ASGIApp
 from tests import servers
 from tests.servers import TestServers
@@ -28,6 +27,7 @@ from tests.support.databases import TestDatabase, clone, ensure_template, unused
 from tests.support.events import LoggedEvents, recorded_events
 from tests.support.people import People
 from tests.support.platform import Platform, running_platform
+from tests.support.settings import NOW, make_settings
 
 from telemed.kernel.clock import ManualClock, SystemClock
 from telemed.kernel.http.app import at_the_edge, build_api
@@ -36,9 +36,6 @@ from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings
 
-# A Monday morning; no test depends on the day on which it runs.
-NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-JWT_SECRET = "only-for-tests-" + "0123456789" * 3
 _LOGICAL_DATABASES = 16  # of a Valkey server, as it comes
 
 
@@ -108,25 +105,6 @@ def redis_url(test_servers: TestServers, worker_id: str) -> str:
 def settings(database: TestDatabase, redis_url: str) -> Settings:
     """Settings of a platform on this test's servers, with cheap hashing."""
     return make_settings(database, redis_url)
-
-
-def make_settings(database: TestDatabase, redis_url: str, **changes: object) -> Settings:
-    """Give settings on this database; *changes* are fields of `Settings`."""
-    return Settings(
-        **{  # type: ignore[arg-type]  # the keywords are checked by pydantic
-            "_env_file": None,
-            "database_url": SecretStr(database.services),
-            "auditor_database_url": SecretStr(database.auditor),
-            "worker_database_url": SecretStr(database.worker),
-            "owner_database_url": SecretStr(database.owner),
-            "redis_url": SecretStr(redis_url),
-            # The machine that runs the tests is busy with them; the bound itself has tests of its own.
-            "redis_timeout_seconds": 1.0,
-            "jwt_secret": SecretStr(JWT_SECRET),
-            "bcrypt_cost": 4,
-            **changes,
-        }
-    )
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """The harness itself: what every other test relies on."""
 
+from uuid import UUID
+
 import httpx
-from tests.conftest import NOW
 from tests.support.people import People
 from tests.support.platform import Platform
+from tests.support.settings import NOW
 
 from telemed.contracts.people import current_role
 from telemed.kernel.resources import Resources
@@ -11,8 +13,6 @@ from telemed.kernel.resources import Resources
 
 async def test_a_made_user_stands(people: People, resources: Resources) -> None:
     """A user of the harness has a session that the platform accepts."""
-    from uuid import UUID
-
     doctor = await people.doctor()
     role = await resources.db.read(current_role, user_id=UUID(doctor.id), session_id=UUID(doctor.session_id))
     assert role == "doctor"

@@ -1,0 +1,26 @@
+"""Operations on a table of counters, for tests of transactions."""
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.kernel.database import Database
+
+OpenDatabase = Callable[..., Awaitable[Database]]
+
+
+async def add(session: AsyncSession, counters: str, number: int, by: int = 1) -> int:
+    """Operation: add to a counter and give its value."""
+    return int(
+        await session.scalar(
+            text(f"UPDATE {counters} SET value = value + :by WHERE id = :id RETURNING value"),
+            {"by": by, "id": number},
+        )
+    )
+
+
+async def value_of(owner: asyncpg.Connection, counters: str, number: int) -> int:
+    """Look at a counter past the code under test."""
+    return int(await owner.fetchval(f"SELECT value FROM {counters} WHERE id = $1", number))
