@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, literal, select, tuple_, union
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,7 +30,7 @@ async def consultations_of(
     patient, doctor = col(Appointment.patient_id), col(Appointment.doctor_id)
     mine = [patient == actor.user_id]
     if actor.role == Role.DOCTOR:
-        mine.append((doctor == actor.user_id) & (patient != actor.user_id))
+        mine.append(doctor == actor.user_id)
     conditions: list[ColumnElement[bool]] = []
     if states:
         conditions.append(col(Appointment.status).in_(states))
@@ -45,7 +45,7 @@ async def consultations_of(
         .select()
         for part in mine
     ]
-    found = union_all(*branches).subquery()
+    found = union(*branches).subquery()
     rows = await session.scalars(
         select(Appointment).join(found, found.c.id == _ID).order_by(_STARTS_AT.desc(), _ID.desc()).limit(limit)
     )
