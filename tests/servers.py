@@ -28,6 +28,7 @@ import pytest
 
 from telemed.local import roles
 from telemed.local.postgres import PostgresServer, start_postgres
+from telemed.local.problems import LocalProblem
 from telemed.local.processes import Guard
 from telemed.local.valkey import ValkeyServer, start_valkey
 
@@ -90,7 +91,10 @@ def start_for_session(config: pytest.Config) -> None:
     """Start the servers, once for a run; call it in `pytest_configure`."""
     if hasattr(config, "workerinput") or ADDRESSES in os.environ:
         return  # a worker of xdist, or a run inside a run: the controller's servers are used
-    session = _Session()
+    try:
+        session = _Session()
+    except LocalProblem as problem:
+        raise pytest.UsageError(str(problem)) from problem
     config.stash[_SESSION] = session
     os.environ[ADDRESSES] = json.dumps(asdict(session.addresses))
 
