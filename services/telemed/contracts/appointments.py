@@ -90,7 +90,11 @@ class Appointment(SQLModel, table=True):
 async def lock_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
     """Get the appointment for a change, locking its row until the transaction ends."""
     found: Appointment | None = await session.scalar(
-        select(Appointment).where(col(Appointment.id) == appointment_id).with_for_update()
+        select(Appointment)
+        .where(col(Appointment.id) == appointment_id)
+        .with_for_update()
+        # What this session saw before it had the lock is out of date; without this the ORM would hand it out again.
+        .execution_options(populate_existing=True)
     )
     return found
 

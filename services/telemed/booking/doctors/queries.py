@@ -13,7 +13,9 @@ from telemed.kernel.paging import Cursor
 
 async def doctor_for_update(session: AsyncSession, doctor_id: UUID) -> Doctor | None:
     """Get the entry for a change, locking its row."""
-    found: Doctor | None = await session.scalar(select(Doctor).where(col(Doctor.id) == doctor_id).with_for_update())
+    found: Doctor | None = await session.scalar(
+        select(Doctor).where(col(Doctor.id) == doctor_id).with_for_update().execution_options(populate_existing=True)
+    )
     return found
 
 

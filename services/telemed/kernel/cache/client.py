@@ -102,5 +102,5 @@ class Cache:
 
 
 async def _ping(client: "redis.asyncio.Redis") -> None:
-    if await client.execute_command("PING") not in {b"PONG", "PONG", True}:
+    if await client.ping() is not True:
         raise ValueError("not an answer to PING")
