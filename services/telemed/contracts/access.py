@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.requests import HTTPConnection
 
 from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
@@ -33,7 +34,22 @@ T = TypeVar("T")
 Operation = Callable[Concatenate[AsyncSession, Act, P], Awaitable[T]]
 
 ALL_ROLES = frozenset(Role)
-_bearer = HTTPBearer(auto_error=False, description="The access token that login or refresh gave.")
+
+
+class _OneBearer(HTTPBearer):
+    """Reads `Authorization`, of which there must be one: two parsers could choose two different ones."""
+
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
+        if len(request.headers.getlist("authorization")) > 1:
+            raise NotAuthenticated("Send one `Authorization` header.")
+        return await super().__call__(request)
+
+
+_bearer = _OneBearer(
+    scheme_name="HTTPBearer", auto_error=False, description="The access token that login or refresh gave."
+)
+# The credentials of a request that needs none; routes that need them declare their access by their `work`.
+BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -238,9 +254,7 @@ class AccessRule:
 class Reads(AccessRule):
     """Access for routes that change nothing."""
 
-    def __call__(
-        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-    ) -> Work:
+    def __call__(self, request: Request, credentials: BearerToken) -> Work:
         """Make the request's `Work`."""
         return self.begin(request, credentials)
 
@@ -251,7 +265,7 @@ class Writes(AccessRule):
     def __call__(
         self,
         request: Request,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+        credentials: BearerToken,
         idempotency_key: IdempotencyKey = None,
     ) -> Work:
         """Make the request's `Work`."""
