@@ -1,0 +1,62 @@
+"""Which passwords are accepted. Pure: the estimate of how guessable one is comes in as a number.
+
+Source: NIST SP 800-63B-4, section 3.1.1: length instead of composition rules, 15 characters without a second factor,
+a blocklist, no truncation.
+"""
+
+import re
+import unicodedata
+
+MIN_LENGTH = 15
+MAX_LENGTH = 256  # far above any passphrase; a bound only so that nobody sends megabytes to be hashed
+
+# One guess a minute is what throttling leaves to somebody who guesses at one account: 10^7 guesses take 19 years.
+# Guessing against a stolen database needs the secret of the pre-hash as well, which the database does not hold.
+ENOUGH_GUESSES = 10**7
+
+# zxcvbn knows ASCII and takes any other character for one of ten. Unicode has about 150,000 of them.
+_CHARACTERS_BEYOND_ASCII = 150_000
+_TAKEN_FOR = 10
+
+TOO_SHORT = (
+    f"Use at least {MIN_LENGTH} characters. Four or five words that do not belong together are easy to remember and "
+    "hard to guess; spaces are welcome."
+)
+TOO_LONG = f"Use at most {MAX_LENGTH} characters."
+TOO_GUESSABLE = (
+    "This password is easy to guess: it is common, repeats itself, or is made of your name or e-mail address. Four or "
+    "five words that do not belong together are easy to remember and hard to guess."
+)
+
+
+def normalised_password(password: str) -> str:
+    """Give the one form in which a password is counted, judged and hashed.
+
+    RFC 8265's OpaqueString: every space becomes U+0020 and the text NFC, as keyboards differ in how they compose ``é``
+    and in which space they type. Not NFKC: it folds what people see and mean as different (``²`` and ``2``), and gives
+    guessers a smaller space. Nothing is trimmed or folded in case.
+    """
+    spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in password)
+    return unicodedata.normalize("NFC", spaced)
+
+
+def length_problem(password: str) -> str | None:
+    """Say what is wrong with the length in code points of a normalised password."""
+    if len(password) < MIN_LENGTH:
+        return TOO_SHORT
+    return TOO_LONG if len(password) > MAX_LENGTH else None
+
+
+def is_too_guessable(password: str, *, estimated_guesses: float) -> bool:
+    """Tell whether somebody who knows what people choose would find the password too soon."""
+    if not password.isascii():
+        estimated_guesses *= _CHARACTERS_BEYOND_ASCII / _TAKEN_FOR
+    return estimated_guesses < ENOUGH_GUESSES
+
+
+def personal_words(*texts: str) -> list[str]:
+    """Take the words apart that a guesser would try first because they are about this person."""
+    words = [text.lower()[:64] for text in texts]
+    for text in texts:
+        words += [part for part in re.split(r"[\W_]+", text.lower()[:256]) if len(part) >= 3]
+    return list(dict.fromkeys(words))[:40]

@@ -1,0 +1,1 @@
+"""People who have an account: registering, seeing oneself, and the role that each has."""
