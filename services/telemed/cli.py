@@ -27,6 +27,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 @app.command()
+def run(port: Annotated[int | None, typer.Option(help="Instead of PORT, or 3000.")] = None) -> None:
+    """Start a whole platform on this machine, with real servers and demo data."""
+    from telemed.local.platform import run as run_platform
+
+    raise typer.Exit(run_platform(port))
+
+
+@app.command()
 def serve(
     service: Annotated[str, typer.Argument(help=f"One of: {', '.join(DEPLOYABLES)}.")],
     port: Annotated[int | None, typer.Option(help="Instead of PORT.")] = None,

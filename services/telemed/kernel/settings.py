@@ -1,5 +1,6 @@
 """Configuration: every value is an environment variable, read and checked once, at start."""
 
+import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # `make run` writes what it started into this file, so that every `telemed` command of the checkout finds it.
-LOCAL_PLATFORM_FILE = Path(".telemed") / "platform.env"
+LOCAL_PLATFORM_FILE = Path(os.environ.get("TELEMED_HOME") or ".telemed") / "platform.env"
 
 
 class SettingsProblem(Exception):
