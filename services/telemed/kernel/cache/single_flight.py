@@ -19,8 +19,7 @@ class SingleFlight(Generic[T]):
 
         The flight is a task of its own: a caller that is cancelled leaves it flying for the others.
         """
-        flight = self._flights.get(key) or self.begin(key, load)
-        return await asyncio.shield(flight)
+        return await asyncio.shield(self.begin(key, load))
 
     async def run_next(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
         """Begin a flight, or join one that has not begun yet.
@@ -28,10 +27,10 @@ class SingleFlight(Generic[T]):
         For loads that must see everything written before the call: a flight that is already under way may have read
         its source before that. Those who arrive meanwhile share the flight after it.
         """
-        if key not in self._flights:
-            return await self.run(key, load)
         following = self._next.get(key)
         if following is None:
+            if key not in self._flights:
+                return await self.run(key, load)
             following = asyncio.ensure_future(self._after(self._flights[key], key, load))
             self._next[key] = following
         return await asyncio.shield(following)
@@ -44,7 +43,9 @@ class SingleFlight(Generic[T]):
 
     def begin(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> "asyncio.Task[T]":
         """Start the flight for *key* unless there is one, and do not wait."""
-        flight = self._flights.get(key)
+        # The flight that is announced goes first: between the landing of one and the start of the next nobody else
+        # may begin, or those who were promised the next would be given a load that began before they asked.
+        flight = self._flights.get(key) or self._next.get(key)
         if flight is None:
             flight = asyncio.ensure_future(_call(load))
             self._flights[key] = flight
