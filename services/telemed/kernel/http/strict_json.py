@@ -1,17 +1,20 @@
 """Request bodies as RFC 8259 means them: what two parsers could read differently is refused."""
 
 import json
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+# Far above what any schema needs, far below where serializers and hashes run out of stack.
+MAX_DEPTH = 32
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class StrictRequest(Request):
-    """A request whose JSON has no duplicate names, no NaN, no lone surrogates and no bottomless nesting."""
+    """A request whose JSON has no duplicate names, no infinite numbers, no lone surrogates and little nesting."""
 
     async def json(self) -> Any:
         """Parse the body.
@@ -48,7 +51,7 @@ def parse_strictly(body: bytes) -> Any:
     except UnicodeDecodeError:
         _refuse("not UTF-8")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
         if "\\u" in text:  # an escape may name half of a surrogate pair, which no database and no log can hold
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
@@ -59,13 +62,35 @@ def parse_strictly(body: bytes) -> Any:
         raise
     except ValueError:  # an integer of more digits than Python converts
         _refuse("a number is too long")
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        _refuse("nested too deeply")
     return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Tell whether containers are nested more than *depth* times; level by level, so that no depth hurts."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         _refuse("a name occurs twice in one object")
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):  # 1e999; what reads it next may refuse it, or print `Infinity`
+        _refuse("a number is too large")
     return value
 
 
