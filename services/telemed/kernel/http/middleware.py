@@ -18,7 +18,7 @@ from telemed.kernel.telemetry.metrics import Metrics
 
 log = get_logger("http")
 
-BODY_TIMEOUT_SECONDS = 20.0
+BODY_TIMEOUT_SECONDS = 20.0  # for the whole body: a bound on each piece lets a client drip for hours
 _PLATFORM_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -102,6 +102,7 @@ class _Exchange:
         self._max = max_body_bytes
         self._received = 0
         self._body_complete = False
+        self._body_due: float | None = None
         self.status: int | None = None
 
     def refuse_announced_size(self) -> None:
@@ -114,8 +115,10 @@ class _Exchange:
         """Pass on what the client sends, bounded in size and time."""
         if self._body_complete:
             return await self._receive()  # waits for the disconnect; no bound belongs here
+        if self._body_due is None:
+            self._body_due = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            async with asyncio.timeout_at(self._body_due):
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTimeout from error
