@@ -15,7 +15,7 @@ from telemed.kernel.http.app import at_the_edge, build_api, build_platform_app
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings, SettingsProblem
-from telemed.kernel.telemetry.logs import configure_logs, get_logger
+from telemed.kernel.telemetry.logs import configure_logs, get_logger, log_lost_errors
 
 log = get_logger("server")
 
@@ -42,6 +42,7 @@ async def serve(name: str, services: Sequence[Service], settings: Settings) -> i
         SettingsProblem: the port is in use.
     """
     configure_logs(level=settings.log_level, service=name)
+    log_lost_errors(asyncio.get_running_loop())
     async with (
         open_resources(settings, constraint_problems=constraint_problems(services)) as resources,
         opened(services, resources),
