@@ -76,5 +76,7 @@ async def append_audit(session: AsyncSession, act: Act, *entries: AuditEntry) ->
         }
         for entry in entries
     ]
+    if not rows:
+        return
     # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it.
     await session.execute(insert(AuditRecord).values(rows))

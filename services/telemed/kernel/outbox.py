@@ -83,6 +83,8 @@ class Subscription:
 
 async def append_events(session: AsyncSession, act: Act, *events: Event) -> None:
     """Put the events into the outbox as part of the session's transaction."""
+    if not events:
+        return
     await session.execute(
         insert(OutboxEvent).values(
             [

@@ -44,6 +44,8 @@ class Problem(Exception):
     class Extras(BaseModel):
         """Members beyond those of every problem."""
 
+        model_config = ConfigDict(extra="forbid")  # a misspelt member must not vanish silently
+
     def __init__(
         self,
         detail: str = "",
@@ -103,7 +105,7 @@ class InvalidRequest(Problem):
 
     status = 422
 
-    class Extras(BaseModel):
+    class Extras(Problem.Extras):
         errors: list[FieldError] = Field(default=[], description="Every mistake that was found.")
 
 
