@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from telemed.audit.service import SERVICE as AUDIT
+from telemed.auth.commands import admin_app, keys_app
 from telemed.auth.service import SERVICE as AUTH
 from telemed.booking.service import SERVICE as BOOKING
 from telemed.consultation.service import SERVICE as CONSULTATION
@@ -24,6 +25,8 @@ DEPLOYABLES: dict[str, tuple[Service, ...]] = {
 }
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(admin_app, name="admin")
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()

@@ -29,10 +29,10 @@ class PasswordHashes:
 
     def matches(self, password: str, stored: str | None) -> bool:
         """Compare; takes the same time for nobody's hash (None) and for hashes of a lower cost than today's."""
-        if stored is None:
+        if stored is None or not is_bcrypt(stored):
             bcrypt.checkpw(self._prehash(password), self._nobodys.encode())
             return False
-        matches = is_bcrypt(stored) and bcrypt.checkpw(self._prehash(password), stored.encode())
+        matches = bcrypt.checkpw(self._prehash(password), stored.encode())
         for cost in range(cost_of(stored), self._cost):
             # 2^c + 2^c + 2^(c+1) + … + 2^(n-1) = 2^n: an account that has not logged in since the cost was raised
             # must not be told from one that does not exist by the clock.
