@@ -131,7 +131,8 @@ class Work:
         In a transaction of its own, as the one that was refused has been rolled back. If somebody else with the same
         key succeeded meanwhile, theirs is the answer.
         """
-        keeps = once is not None and problem.is_final
+        # A failure on our side is never the answer for good, whatever its class says.
+        keeps = once is not None and problem.is_final and problem.status < 500
         if problem.denial is None and not keeps:
             raise problem
 
