@@ -4,6 +4,7 @@ The rules are regular expressions and ranges rather than code, so that the OpenA
 the server does.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,6 +23,7 @@ Line200 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=20
 Text1000 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=1000, pattern=_TEXT)]
 Text4000 = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=4000, pattern=_TEXT)]
 
+_RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 # Instants outside these years are mistakes, and far ones overflow Postgres' ranges or Python's datetime.
 EARLIEST_INSTANT = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_INSTANT = datetime(2100, 1, 1, tzinfo=UTC)
@@ -29,7 +31,8 @@ LATEST_INSTANT = datetime(2100, 1, 1, tzinfo=UTC)
 
 def _require_text(value: object) -> object:
     # Pydantic reads numbers as Unix time, in seconds or milliseconds by guess; the API's instants are RFC 3339.
-    if isinstance(value, str | datetime):
+    # As a string of digits too.
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.match(value)):
         return value
     raise ValueError("an instant is an RFC 3339 string with a UTC offset, for example 2026-11-23T09:00:00Z")
 

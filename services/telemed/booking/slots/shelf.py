@@ -108,6 +108,10 @@ def page_key(query: SearchSlots) -> str:
     return f"telemed:search:{{{scope_of(query)}}}:page:{_SCHEMA}:{digest}"
 
 
+def _scope_in(key: str) -> str:
+    return key[key.index("{") + 1 : key.index("}")]
+
+
 def _generation_key(scope: str) -> str:
     return f"telemed:search:{{{scope}}}:generation"
 
@@ -173,7 +177,7 @@ class SlotShelf:
 
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
-        scope = key[key.index("{") + 1 : key.index("}")]
+        scope = _scope_in(key)
         raw, generation = await self._cache.run(lambda redis: _read(redis, key, _generation_key(scope)))
         stored = self._parse(raw, key) if raw is not None else None
         if stored is None:
@@ -202,6 +206,11 @@ class SlotShelf:
             }
         )
         await self._cache.run(lambda redis: redis.set(key, raw, px=hard))
+
+    async def correct(self, key: str, value: SlotPage) -> SlotPage:
+        """Leave out what has gone since the page was loaded."""
+        now = self._clock.now()
+        return value.without(await self._gone_among(value, _scope_in(key), now), now=now)
 
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""

@@ -43,7 +43,7 @@ class Found(Generic[V]):
 
 
 class EntryStore(Protocol[V]):
-    """Where entries are kept; the port behind which Redis sits. Both methods raise `CacheUnavailable`."""
+    """Where entries are kept; the port behind which Redis sits. Every method raises `CacheUnavailable`."""
 
     async def fetch(self, key: str) -> Lookup[V]:
         """Look the key up."""
@@ -51,6 +51,10 @@ class EntryStore(Protocol[V]):
 
     async def keep(self, key: str, version: str, entry: Entry[V], *, hard: timedelta) -> None:
         """Store what was loaded after *version* had been read, for *hard* at most."""
+        ...
+
+    async def correct(self, key: str, value: V) -> V:
+        """Bring a value that somebody else loaded up to date, as `fetch` does with a stored one."""
         ...
 
 
@@ -94,7 +98,7 @@ class CacheAside(Generic[V]):
         entry = found.entry
         if entry is not None and entry.is_valid:
             age = self._clock.now() - entry.loaded_at
-            if age < self._jittered(self._fresh_for):
+            if self._is_fresh(entry):
                 self._count("hit")
                 return Found(entry.value, age)
             if age < self._stale_for:
@@ -106,6 +110,10 @@ class CacheAside(Generic[V]):
     async def _load_or_rescue(self, key: str, load: Callable[[], Awaitable[V]], found: Lookup[V]) -> Found[V]:
         try:
             value = await self._flights.run((key, found.version), lambda: self._load(key, found.version, load))
+            # The flight may have begun before this call, and with it before a change that this caller knows of.
+            value = await self._store.correct(key, value)
+        except CacheUnavailable:
+            value = await self._flights.run_next(key, load)
         except (Unavailable, Overloaded):
             if found.entry is None:
                 raise
@@ -115,11 +123,20 @@ class CacheAside(Generic[V]):
         return Found(value, timedelta())
 
     async def _load(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
-        entry = Entry(await load(), loaded_at=self._clock.now())
         # What cannot be stored is given all the same; the client counts and logs the store's failures.
+        with contextlib.suppress(CacheUnavailable):
+            # Looked up once more: another flight may have landed since this caller looked.
+            found = await self._store.fetch(key)
+            version = found.version
+            if found.entry is not None and found.entry.is_valid and self._is_fresh(found.entry):
+                return found.entry.value
+        entry = Entry(await load(), loaded_at=self._clock.now())
         with contextlib.suppress(CacheUnavailable):
             await self._store.keep(key, version, entry, hard=self._jittered(self._stale_for))
         return entry.value
+
+    def _is_fresh(self, entry: Entry[V]) -> bool:
+        return self._clock.now() - entry.loaded_at < self._jittered(self._fresh_for)
 
     def _jittered(self, span: timedelta) -> timedelta:
         # Entries that were stored together do not expire together.

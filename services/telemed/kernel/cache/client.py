@@ -32,14 +32,18 @@ class Cache:
         self._metrics = metrics
         self._breaker = Breaker()
         self.last_failure_at: datetime | None = None
-        self._redis = redis.asyncio.Redis.from_url(
+        # Blocking: when all connections are busy callers wait for one, within the bound. The other kind of pool
+        # raises at once, and a burst of readers would look like an outage.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
+            max_connections=32,
+            timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            max_connections=64,
             retry=None,  # a retry would double the bound; the breaker decides when to ask again
             health_check_interval=0,
         )
+        self._redis = redis.asyncio.Redis.from_pool(pool)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:

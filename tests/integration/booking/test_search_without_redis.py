@@ -1,0 +1,161 @@
+"""Redis may be stopped, frozen, flushed or replaced by something that answers nonsense: bookings and search go on."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests import servers
+from tests.support.clinic import Clinic
+from tests.support.people import People, User
+from tests.support.platform import Platform
+
+from telemed.kernel.settings import Settings
+from telemed.local.valkey import ValkeyServer
+
+
+@pytest.fixture
+def valkey() -> Iterator[ValkeyServer]:
+    """A Valkey for this test alone."""
+    with servers.own_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: ValkeyServer) -> str:
+    """The platform of this test talks to it."""
+    return valkey.url
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With the bound that production has."""
+    return settings.model_copy(update={"redis_timeout_seconds": 0.1})
+
+
+async def open_slots(client: httpx.AsyncClient, doctor: User) -> list[str]:
+    reply = await client.get("/booking/slots/search", params={"doctor_id": doctor.id})
+    assert reply.status_code == 200, reply.text
+    return [item["id"] for item in reply.json()["items"]]
+
+
+async def book(patient: User, slot_id: str) -> None:
+    reply = await patient.post("/booking/slots/book", {"slot_id": slot_id})
+    assert reply.status_code == 201, reply.text
+
+
+async def test_everything_goes_on_while_redis_is_stopped(people: People, clinic: Clinic, valkey: ValkeyServer) -> None:
+    """And search is right all the time."""
+    doctor, patients = await clinic.doctor(), await people.patients(4)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 6)]
+    client = people.nobody.client
+    assert await open_slots(client, doctor) == slots
+
+    valkey.stop()
+
+    for place, patient in enumerate(patients):
+        await book(patient, slots[place])
+        assert await open_slots(client, doctor) == slots[place + 1 :]
+    more = await clinic.slots(doctor, 1, starts_at=clinic.opens_at.replace(hour=20))
+    assert await open_slots(client, doctor) == [*slots[4:], more[0]["id"]]
+
+
+async def test_a_frozen_redis_costs_little_time(people: People, clinic: Clinic, valkey: ValkeyServer) -> None:
+    """Each question to it is bounded, and after a few the breaker stops asking."""
+    doctor, (patient,) = await clinic.doctor(), await people.patients(1)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 2)]
+    await open_slots(people.nobody.client, doctor)
+    valkey.freeze()
+    try:
+        started = time.monotonic()
+        await book(patient, slots[0])
+        for _ in range(20):
+            assert await open_slots(people.nobody.client, doctor) == slots[1:]
+        # Without bound or breaker this would take for ever, or 2 seconds and more.
+        assert time.monotonic() - started < 1.9
+    finally:
+        valkey.thaw()
+
+
+async def test_what_was_booked_during_a_freeze_is_gone_after_it(
+    people: People, clinic: Clinic, valkey: ValkeyServer
+) -> None:
+    """The page from before the freeze still lies in Redis; it is not believed."""
+    doctor, patients = await clinic.doctor(), await people.patients(2)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 3)]
+    assert await open_slots(people.nobody.client, doctor) == slots
+    valkey.freeze()
+    await book(patients[0], slots[0])
+    valkey.thaw()
+
+    assert await open_slots(people.nobody.client, doctor) == slots[1:]
+    await book(patients[1], slots[1])
+    assert await open_slots(people.nobody.client, doctor) == slots[2:]
+
+
+async def test_a_flush_loses_nothing(people: People, clinic: Clinic, valkey: ValkeyServer) -> None:
+    """Before, between and after bookings."""
+    doctor, patients = await clinic.doctor(), await people.patients(3)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 4)]
+
+    for place, patient in enumerate(patients):
+        assert await open_slots(people.nobody.client, doctor) == slots[place:]
+        valkey.flush()
+        await book(patient, slots[place])
+        valkey.flush()
+        assert await open_slots(people.nobody.client, doctor) == slots[place + 1 :]
+
+
+async def test_other_processes_hear_of_it(
+    platform_processes: Platform, live_people: People, live_clinic: Clinic, valkey: ValkeyServer
+) -> None:
+    """Two processes: what one booked while Redis was frozen is gone from the other's search when it thaws."""
+    first, second = await platform_processes.serve("booking", "booking")
+    doctor, (patient,) = (
+        await live_clinic.doctor(specialization=f"Oncology {uuid4().hex}"),
+        await live_people.patients(1),
+    )
+    slots = [slot["id"] for slot in await live_clinic.slots(doctor, 2)]
+    async with httpx.AsyncClient(base_url=first.url) as here, httpx.AsyncClient(base_url=second.url) as there:
+        assert await open_slots(there, doctor) == slots
+        valkey.freeze()
+        # Long enough for the idle process to notice: it asks for a sign of life every second.
+        await asyncio.sleep(1.5)
+        headers = {"Authorization": f"Bearer {patient.token}"}
+        reply = await here.post("/booking/slots/book", json={"slot_id": slots[0]}, headers=headers)
+        assert reply.status_code == 201
+        valkey.thaw()
+
+        assert await open_slots(there, doctor) == slots[1:]
+        assert await open_slots(here, doctor) == slots[1:]
+
+
+GARBAGE = [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"+OK\r\n" * 50,
+    b"$5\r\nhello\r\n" * 50,
+    b":1\r\n" * 50,
+    b"\x00\xff" * 99,
+]
+
+
+@pytest.mark.parametrize("nonsense", GARBAGE)
+async def test_nonsense_is_not_believed(people: People, clinic: Clinic, valkey: ValkeyServer, nonsense: bytes) -> None:
+    """Something else listens where Redis was: no error reaches a client, and no slot is invented."""
+    doctor, patients = await clinic.doctor(), await people.patients(3)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 4)]
+    valkey.stop()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(nonsense)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", valkey.port)
+    async with server:
+        for place, patient in enumerate(patients):
+            assert await open_slots(people.nobody.client, doctor) == slots[place:]
+            await book(patient, slots[place])
+            assert await open_slots(people.nobody.client, doctor) == slots[place + 1 :]
