@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from telemed.audit.commands import audit_app
 from telemed.audit.service import SERVICE as AUDIT
 from telemed.auth.commands import admin_app, keys_app
 from telemed.auth.service import SERVICE as AUTH
@@ -15,6 +16,7 @@ from telemed.booking.service import SERVICE as BOOKING
 from telemed.consultation.service import SERVICE as CONSULTATION
 from telemed.kernel.service import Service
 from telemed.kernel.settings import SettingsProblem, load_settings
+from telemed.worker.commands import outbox_app
 
 # What can be deployed, and of which services it consists. Auth also answers /audit.
 DEPLOYABLES: dict[str, tuple[Service, ...]] = {
@@ -25,6 +27,8 @@ DEPLOYABLES: dict[str, tuple[Service, ...]] = {
 }
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(audit_app, name="audit")
+app.add_typer(outbox_app, name="outbox")
 app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")
 

@@ -57,6 +57,8 @@ def described(error: BaseException) -> dict[str, object]:
     if state is not None:
         fields["sqlstate"] = state
     if not isinstance(error, Problem):
+        # Of the libraries' frames the innermost says enough.
         frames = traceback.extract_tb(error.__traceback__)
-        fields["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        told = [frame for frame in frames if "telemed" in frame.filename or frame is frames[-1]]
+        fields["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in told]
     return fields

@@ -94,7 +94,7 @@ _FORGET_HANDLED = text(
         SELECT h.subscriber, h.event_id FROM platform.handled_events AS h
         WHERE h.handled_at < :before
           AND NOT EXISTS (SELECT FROM platform.outbox AS o WHERE o.id = h.event_id AND o.delivered_at IS NULL)
-        LIMIT :limit FOR UPDATE SKIP LOCKED
+        ORDER BY h.handled_at LIMIT :limit
     )
     """
 )

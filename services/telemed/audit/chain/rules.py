@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 FORMAT = 1
+MAX_DEPTH = 50  # of `details`; ours are flat
 GENESIS = bytes(32)  # the chain hash before the first record
 
 # A checkpoint covers at most this many records, which bounds what is lost to view between two exports and the length of
@@ -60,22 +61,32 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def canonical_json(value: Any) -> str:
-    """Write what `parse_exactly` read in the one canonical way."""
+def canonical_json(value: Any, depth: int = 0) -> str:
+    """Write what `parse_exactly` read in the one canonical way.
+
+    Raises:
+        ValueError: nested deeper than MAX_DEPTH. A limit of our own, as Python's differs between versions.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, Mapping):
-        members = (f"{json.dumps(name)}:{canonical_json(value[name])}" for name in sorted(value))
+        members = (f"{json.dumps(name)}:{canonical_json(value[name], depth + 1)}" for name in sorted(value))
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(canonical_json, value)) + "]"
+        return "[" + ",".join(canonical_json(item, depth + 1) for item in value) + "]"
     return json.dumps(value)
 
 
-def canonical_record(columns: Mapping[str, str | None], details: Any) -> str:
-    """Write the record in the form that is hashed; *details* as `parse_exactly` gives it."""
-    record: dict[str, Any] = {name: columns[name] for name in TEXT_COLUMNS}
-    return canonical_json(record | {"details": details, "v": Number(FORMAT)})
+def canonical_record(columns: Mapping[str, str | None], details: str) -> str:
+    """Write the record in the form that is hashed; *details* as PostgreSQL prints them."""
+    record: dict[str, Any] = {name: columns[name] for name in TEXT_COLUMNS} | {"v": Number(FORMAT)}
+    try:
+        return canonical_json(record | {"details": parse_exactly(details)})
+    except ValueError:
+        # Nested too deeply to be ours. Hashed as a text, so that one odd record does not stop the chain.
+        return canonical_json(record | {"details": details})
 
 
 def record_hash(canonical: str) -> bytes:

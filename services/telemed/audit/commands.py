@@ -1,0 +1,135 @@
+"""`telemed audit …`: export the trail and its checkpoints, and verify the one by the other.
+
+Exit codes: 0 all is well, 1 the trail is not what the checkpoints say, 2 something could not be read or written.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from telemed.audit.chain.operations import make_checkpoint
+from telemed.audit.proof.checkpoint_file import read_checkpoints
+from telemed.audit.proof.lines import Unreadable
+from telemed.audit.proof.log_file import read_log
+from telemed.audit.proof.operations import (
+    Disagreement,
+    export_checkpoints,
+    export_log,
+    spool_log,
+    unchained_findings,
+)
+from telemed.audit.proof.report import report_lines
+from telemed.audit.proof.rules import Finding, Leaf
+from telemed.audit.proof.rules import verify as compare
+from telemed.audit.proof.spool import Spool
+from telemed.kernel.clock import SystemClock
+from telemed.kernel.database import sqlstate
+from telemed.kernel.problems import Problem
+from telemed.kernel.resources import Resources, open_resources
+from telemed.kernel.settings import load_settings
+
+T = TypeVar("T")
+
+audit_app = typer.Typer(no_args_is_help=True, help="The audit trail: export it, and prove that it is intact.")
+BROKEN, CANNOT_READ = 1, 2
+SinceSeq = Annotated[int, typer.Option(min=1, help="Leave out what stands before this place of the chain.")]
+
+
+@audit_app.command()
+def export(out: Annotated[Path, typer.Option(help="File to write, as JSON lines.")], since_seq: SinceSeq = 1) -> None:
+    """Write the trail, in the order of its chain, with every hash."""
+
+    async def run() -> int:
+        async with _auditing() as resources:
+            return await export_log(resources.db, out, since_seq=since_seq)
+
+    typer.echo(f"{_run(run())} records written to {out}")
+
+
+@audit_app.command()
+def checkpoint(out: Annotated[Path, typer.Option(help="File to append to; made if it is not there.")]) -> None:
+    """Make a checkpoint of what is new, and append to the file what it does not hold yet.
+
+    Keep the file where the masters of the database cannot change it: it is what they are checked by.
+    """
+
+    async def run() -> int:
+        settings = load_settings()
+        async with open_resources(settings, constraint_problems={}, database=settings.worker_database) as resources:
+            while await resources.db.transact(make_checkpoint, now=resources.clock.now(), is_asked_for=True):
+                pass
+            return await export_checkpoints(resources.db, out)
+
+    typer.echo(f"{_run(run())} checkpoints added to {out}")
+
+
+@audit_app.command()
+def verify(
+    checkpoints: Annotated[Path, typer.Option(help="Checkpoints that `telemed audit checkpoint` exported.")],
+    log: Annotated[Path | None, typer.Option(help="An exported log; the database's own if not given.")] = None,
+    since_seq: SinceSeq = 1,
+    chained_within_minutes: Annotated[
+        int, typer.Option(min=0, help="How long a record may take into the chain before it is reported.")
+    ] = 15,
+) -> None:
+    """Say whether the trail is what the checkpoints say, and if not, which records were tampered with.
+
+    Believes nothing that the database says of itself: every hash is computed anew from the records.
+    """
+
+    raise typer.Exit(_run(_verify(checkpoints, log, since_seq, timedelta(minutes=chained_within_minutes))))
+
+
+async def _verify(checkpoints: Path, log: Path | None, since_seq: int, chained_within: timedelta) -> int:
+    if next(read_checkpoints(checkpoints), None) is None:
+        raise Unreadable(f"{checkpoints} holds no checkpoint.")
+    unchained: tuple[Finding, ...] = ()
+    with Spool() as spool:
+        if log is not None:
+            spool.extend(entry for entry in read_log(log) if entry.seq >= since_seq)
+        else:
+            unchained = await _read_database(spool, since_seq, chained_within)
+        verdict = compare(lambda: _leaves(checkpoints, since_seq), spool.entries)
+    for line in report_lines(verdict, unchained):
+        typer.echo(line)
+    return 0 if verdict.is_intact and not unchained else BROKEN
+
+
+async def _read_database(spool: Spool, since_seq: int, chained_within: timedelta) -> tuple[Finding, ...]:
+    async with _auditing() as resources:
+        await spool_log(resources.db, spool, since_seq=since_seq)
+        before = resources.clock.now() - chained_within
+        return tuple([found async for found in unchained_findings(resources.db, before=before)])
+
+
+def _leaves(checkpoints: Path, since_seq: int) -> Iterator[Leaf]:
+    for one in read_checkpoints(checkpoints):
+        yield from (leaf for leaf in one.leaves if leaf.seq >= since_seq)
+
+
+def _auditing() -> AbstractAsyncContextManager[Resources]:
+    """Open the database as the auditor, who may only read."""
+    settings = load_settings()
+    return open_resources(settings, constraint_problems={}, database=settings.auditor_database, clock=SystemClock())
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run the command; what can go wrong ends in one sentence and an exit code."""
+    try:
+        return asyncio.run(work)
+    except Disagreement as error:
+        message, code = str(error), BROKEN
+    except Unreadable as error:
+        message, code = str(error), CANNOT_READ
+    except Problem as problem:
+        message, code = f"The database cannot be read: {problem.detail}", CANNOT_READ
+    except DBAPIError as error:
+        message, code = f"The database cannot be read: it answers with SQLSTATE {sqlstate(error)}.", CANNOT_READ
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
