@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from telemed.kernel.problems import (
     MEDIA_TYPE,
     FieldError,
+    InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -57,6 +58,11 @@ def install_problem_handlers(app: FastAPI, *, service: str, metrics: Metrics) ->
     async def on_http(request: Request, error: Exception) -> Response:
         return answer(request, _from_http(cast("HTTPException", error)))
 
+    async def on_failure(request: Request, _error: Exception) -> Response:
+        # Starlette would answer in plain text. It raises the error again afterwards, and the edge logs it.
+        return answer(request, InternalError())
+
+    app.add_exception_handler(Exception, on_failure)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
