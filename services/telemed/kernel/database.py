@@ -89,7 +89,10 @@ class Database:
                 return await self._once(operation, *args, **kwargs)
             except DBAPIError as error:
                 if sqlstate(error) not in _RETRIED:
-                    raise self._translate(error) from error
+                    problem = self._translate(error)
+                    if problem is None:
+                        raise
+                    raise problem from error
                 if attempt == MAX_ATTEMPTS:
                     raise Overloaded from error
                 self._count("retried")
@@ -184,7 +187,7 @@ class Database:
     def _count(self, outcome: str) -> None:
         self._metrics.transactions.labels(outcome).inc()
 
-    def _translate(self, error: DBAPIError) -> Exception:
+    def _translate(self, error: DBAPIError) -> Problem | None:
         """Turn what the server said into a problem, if somebody can act on it."""
         if isinstance(error, IntegrityError):
             problem = self._constraint_problems.get(violated_constraint(error) or "")
@@ -194,7 +197,7 @@ class Database:
             return self._unavailable(error)
         if sqlstate(error) in {"53300", "57014", LOCK_NOT_AVAILABLE}:  # too many connections, statement timeout
             return Overloaded()
-        return error
+        return None
 
     def _watch_commits(self) -> None:
         """Notice commits that were acknowledged although no replica confirmed them.
