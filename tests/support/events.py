@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from telemed.kernel.telemetry.context import current_trace
+from telemed.kernel.telemetry.logs import safe_traceback
 
 # The OpenAPI document did not say what a client was told; a request ended in the last catch.
 FORBIDDEN = frozenset({"problem.undeclared", "request.failed"})
@@ -46,7 +47,7 @@ def recorded_events() -> Iterator[LoggedEvents]:
     events = LoggedEvents()
     structlog.reset_defaults()
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, events.record],
+        processors=[structlog.processors.ExceptionRenderer(safe_traceback), events.record],
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )

@@ -8,8 +8,10 @@ import pytest
 from tests.support.counters import OpenDatabase
 from tests.support.databases import TestDatabase
 from tests.support.settings import make_settings
+from tests.support.tiny import tiny_service
 
 from telemed.kernel.database import ConstraintProblems, Database
+from telemed.kernel.service import Service
 from telemed.kernel.telemetry.metrics import Metrics
 
 
@@ -59,3 +61,9 @@ async def open_database(database: TestDatabase) -> AsyncIterator[OpenDatabase]:
 async def db(open_database: OpenDatabase) -> Database:
     """The services' database with a pool of four."""
     return await open_database(database_pool_size=4)
+
+
+@pytest.fixture
+def services(counters: str) -> tuple[Service, ...]:
+    """The tiny service instead of the platform's: `api` and `people` then speak to it."""
+    return (tiny_service(counters),)
