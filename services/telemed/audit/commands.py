@@ -82,7 +82,6 @@ def verify(
 
     Believes nothing that the database says of itself: every hash is computed anew from the records.
     """
-
     raise typer.Exit(_run(_verify(checkpoints, log, since_seq, timedelta(minutes=chained_within_minutes))))
 
 

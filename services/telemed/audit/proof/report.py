@@ -22,7 +22,8 @@ def report_lines(verdict: Verdict, more: tuple[Finding, ...] = ()) -> Iterator[s
     if findings:
         yield f"BROKEN: {len(findings)} {'finding' if len(findings) == 1 else 'findings'}"
     else:
-        yield f"INTACT: {verdict.covered_records} records, up to seq {verdict.last_covered_seq}, are as the checkpoints say"
+        reach = f"up to seq {verdict.last_covered_seq}"
+        yield f"INTACT: {verdict.covered_records} records, {reach}, are as the checkpoints say"
     if verdict.uncovered_records:
         yield (
             f"{verdict.uncovered_records} newer records are in none of these checkpoints; "
