@@ -74,6 +74,14 @@ def migrate() -> None:
 
 
 @app.command()
+def seed() -> None:
+    """Fill an empty platform with demo data: an invented clinic whose accounts everybody may use."""
+    from telemed.local.demo.command import seed_demo
+
+    asyncio.run(seed_demo(DEPLOYABLES["all"], load_settings()))
+
+
+@app.command()
 def openapi(
     output: Annotated[Path | None, typer.Option(help="File to write; standard output if not given.")] = None,
     service: Annotated[str, typer.Option(help=f"One of: {', '.join(DEPLOYABLES)}.")] = "all",
