@@ -22,7 +22,14 @@ def build_api(services: Sequence[Service], resources: Resources, *, with_platfor
     """Build the application of these services on these resources, without its `Edge`."""
     name = services[0].name if len(services) == 1 else "all"
     title = f"Telemed {services[0].title}" if len(services) == 1 else "Telemed"
-    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=title,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,  # a redirect would be no problem document, and would point where `Host` says
+    )
     app.state.resources = resources
     for service in services:
         for router in service.routers:
