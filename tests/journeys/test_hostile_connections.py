@@ -1,0 +1,89 @@
+"""Connections that do not keep to HTTP, against a real process: refused or ended, and nobody else notices."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+
+import pytest
+from tests.support.people import People
+from tests.support.platform import Platform
+
+ENDS_WITHIN_SECONDS = 10.0
+HEAD = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+BODY = b'{"email": "asha.rao@example.com", "password": "nobody knows this password"}'
+LENGTH = b"Content-Length: %d\r\n\r\n" % len(BODY)
+REFUSED = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "another protocol": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a method beyond words": b"A" * 100_000 + b" / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a negative length": HEAD + b"Content-Length: -1\r\n\r\n" + BODY,
+    "no number as length": HEAD + b"Content-Length: ten\r\n\r\n" + BODY,
+    "a length beyond numbers": HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + BODY,
+    "two lengths": HEAD + b"Content-Length: 5\r\n" + LENGTH + BODY,
+    "length and chunks": HEAD + b"Transfer-Encoding: chunked\r\n" + LENGTH + BODY,
+    "a chunk without a size": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "an announced 10 GB": HEAD + b"Content-Length: 10000000000\r\n\r\n" + BODY,
+    "1 MB in chunks": HEAD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + (b"4000\r\n" + b" " * 0x4000 + b"\r\n") * 64
+    + b"0\r\n\r\n",
+    "a header without a name": b"GET /auth/me HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n",
+    "a NUL in a header": b"GET /auth/me HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x00b\r\n\r\n",
+    "a path of bytes": b"GET /\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half a body": HEAD + LENGTH + BODY[:20],
+}
+
+
+@pytest.fixture
+async def served(platform_processes: Platform) -> Platform:
+    """The combined application in a process of its own."""
+    await platform_processes.serve("all")
+    return platform_processes
+
+
+async def exchange(port: int, sent: bytes) -> bytes:
+    """Send the bytes, say that there are no more, and read to the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        # A server that has seen enough hangs up while we still talk; what counts is what it said.
+        with contextlib.suppress(ConnectionError):
+            writer.write(sent)
+            await writer.drain()
+            writer.write_eof()
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+                while chunk := await reader.read(65_536):
+                    received += chunk
+        return received
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_what_is_no_request_is_refused_at_once(served: Platform, live_people: People) -> None:
+    """4xx or a closed connection, never 5xx, never a wait; others are served as if nothing were."""
+    (process,) = served.processes
+    assert process.port is not None
+    patient = await live_people.patient()
+    for label, sent in REFUSED.items():
+        started = datetime.now(UTC)
+        received = await exchange(process.port, sent)
+        assert received == b"" or received.startswith(b"HTTP/1.1 4"), (label, received[:300])
+        assert received.count(b"HTTP/1.1 ") <= 2, (label, received)  # nothing smuggled behind the first
+        assert (datetime.now(UTC) - started).total_seconds() < ENDS_WITHIN_SECONDS, label
+        assert (await patient.get("/auth/me")).status_code == 200, label
+
+
+async def test_silent_connections_do_not_keep_others_out(served: Platform, live_people: People) -> None:
+    """Two hundred that send half a request and then nothing: the next caller is served."""
+    (process,) = served.processes
+    patient = await live_people.patient()
+    async with contextlib.AsyncExitStack() as stack:
+        for place in range(200):
+            _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            stack.callback(writer.close)
+            writer.write((HEAD + LENGTH + BODY[:10]) if place % 2 else b"GET /auth/me HT")
+        assert (await patient.get("/auth/me")).status_code == 200
