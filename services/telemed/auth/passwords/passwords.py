@@ -49,8 +49,9 @@ class Passwords:
         """
         with self.place():
             loop = asyncio.get_running_loop()
-            guesses = await loop.run_in_executor(self._judging, _estimated_guesses, password, about)
-            if is_too_guessable(password, estimated_guesses=guesses):
+            words = personal_words(*about)
+            guesses = await loop.run_in_executor(self._judging, estimated_guesses, password, words)
+            if is_too_guessable(password, estimated_guesses=guesses, about=words):
                 wrong = FieldError(loc=["body", "password"], msg=TOO_GUESSABLE, type="password_too_guessable")
                 raise InvalidRequest(TOO_GUESSABLE, errors=[wrong])
             return await self._threads.run(self._hashes.make, password)
@@ -89,5 +90,6 @@ async def open_passwords(resources: Resources) -> AsyncIterator[Passwords]:
         yield Passwords(hashes, threads, judging)
 
 
-def _estimated_guesses(password: str, about: tuple[str, ...]) -> float:
-    return float(zxcvbn(password[:_JUDGED_CHARACTERS], user_inputs=personal_words(*about))["guesses"])
+def estimated_guesses(password: str, words: list[str]) -> float:
+    """Estimate how many guesses the password takes, for somebody who tries these words first."""
+    return float(zxcvbn(password[:_JUDGED_CHARACTERS], user_inputs=words)["guesses"])

@@ -6,6 +6,7 @@ a blocklist, no truncation.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 MIN_LENGTH = 15
 MAX_LENGTH = 256  # far above any passphrase; a bound only so that nobody sends megabytes to be hashed
@@ -13,6 +14,11 @@ MAX_LENGTH = 256  # far above any passphrase; a bound only so that nobody sends 
 # One guess a minute is what throttling leaves to somebody who guesses at one account: 10^7 guesses take 19 years.
 # Guessing against a stolen database needs the secret of the pre-hash as well, which the database does not hold.
 ENOUGH_GUESSES = 10**7
+
+# zxcvbn counts "Alice Smith Alice Smith" as four words in some order. Whatever is left when the words about oneself
+# are taken out must be more than a number or a year put behind them.
+ENOUGH_BESIDES_ONESELF = 6
+_SEPARATORS = frozenset(" .,-_@+/")
 
 # zxcvbn knows ASCII and takes any other character for one of ten. Unicode has about 150,000 of them.
 _CHARACTERS_BEYOND_ASCII = 150_000
@@ -47,11 +53,20 @@ def length_problem(password: str) -> str | None:
     return TOO_LONG if len(password) > MAX_LENGTH else None
 
 
-def is_too_guessable(password: str, *, estimated_guesses: float) -> bool:
-    """Tell whether somebody who knows what people choose would find the password too soon."""
+def is_too_guessable(password: str, *, estimated_guesses: float, about: Sequence[str] = ()) -> bool:
+    """Tell whether somebody who knows what people choose, and these words about this one, would find it too soon."""
+    if _letters_besides(password, about) < ENOUGH_BESIDES_ONESELF:
+        return True
     if not password.isascii():
         estimated_guesses *= _CHARACTERS_BEYOND_ASCII / _TAKEN_FOR
     return estimated_guesses < ENOUGH_GUESSES
+
+
+def _letters_besides(password: str, words: Sequence[str]) -> int:
+    rest = password.lower()
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, " ")
+    return sum(character not in _SEPARATORS for character in rest)
 
 
 def personal_words(*texts: str) -> list[str]:

@@ -51,6 +51,7 @@ async def refresh(body: RefreshBody, work: AnybodyWrites) -> Response:
     response_model=None,
     responses=raises(NotAuthenticated, InvalidRefreshToken, *ON_WRITES),
     summary="Log out",
+    openapi_extra={"security": [{}]},  # added to the bearer token's: a refresh token alone will do
 )
 async def logout(work: AnybodyWrites, credentials: BearerToken, body: LogoutBody | None = None) -> Response:
     """End the session of the access token, of the refresh token, or of both; one of them is needed.
