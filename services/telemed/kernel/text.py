@@ -59,3 +59,14 @@ Instant = Annotated[
     PlainSerializer(rfc3339, when_used="json", return_type=str),
     Field(json_schema_extra={"format": "date-time", "description": "RFC 3339 instant."}),
 ]
+
+
+def _restore_plus(value: object) -> object:
+    # In a query string an unescaped plus means a space: "…T09:00:00 05:30" was meant as an offset.
+    if isinstance(value, str) and len(value) > 6 and value[-6] == " ":
+        return value[:-6] + "+" + value[-5:]
+    return value
+
+
+# An instant in a query string.
+QueryInstant = Annotated[Instant, BeforeValidator(_restore_plus, json_schema_input_type=str)]
