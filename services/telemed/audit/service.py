@@ -1,6 +1,7 @@
 """What the audit service is made of."""
 
 from telemed.audit.chain.jobs import JOBS
+from telemed.audit.trail.routes import router
 from telemed.kernel.service import Service
 
-SERVICE = Service(name="audit", title="audit", jobs=JOBS)
+SERVICE = Service(name="audit", title="audit", routers=(router,), jobs=JOBS)

@@ -1,0 +1,1 @@
+"""The trail as administrators look at it."""
