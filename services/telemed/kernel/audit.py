@@ -40,6 +40,9 @@ class AuditRecord(SQLModel, table=True):
     details: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
 
 
+_INSERT = insert(AuditRecord.__table__)  # type: ignore[attr-defined]  # set by SQLModel, unknown to its types
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """What an operation says of itself; the act supplies who and when.
@@ -78,5 +81,6 @@ async def append_audit(session: AsyncSession, act: Act, *entries: AuditEntry) ->
     ]
     if not rows:
         return
-    # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it.
-    await session.execute(insert(AuditRecord).values(rows))
+    # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it. The rows are
+    # parameters and not part of the statement, so that it is compiled once and not for every act.
+    await session.execute(_INSERT, rows)

@@ -38,6 +38,9 @@ class OutboxEvent(SQLModel, table=True):
     delivered_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 
+_INSERT = insert(OutboxEvent.__table__)  # type: ignore[attr-defined]  # set by SQLModel, unknown to its types
+
+
 class HandledEvent(SQLModel, table=True):
     """A subscriber's note that it has seen an event; what makes at-least-once delivery take effect once."""
 
@@ -85,19 +88,17 @@ async def append_events(session: AsyncSession, act: Act, *events: Event) -> None
     """Put the events into the outbox as part of the session's transaction."""
     if not events:
         return
-    await session.execute(
-        insert(OutboxEvent).values(
-            [
-                {
-                    "id": event.id,
-                    "type": event.type,
-                    "payload": event.payload,
-                    "traceparent": act.traceparent,
-                    "occurred_at": act.now,
-                    "available_at": act.now,
-                    "attempts": 0,
-                }
-                for event in events
-            ]
-        )
-    )
+    rows = [
+        {
+            "id": event.id,
+            "type": event.type,
+            "payload": event.payload,
+            "traceparent": act.traceparent,
+            "occurred_at": act.now,
+            "available_at": act.now,
+            "attempts": 0,
+        }
+        for event in events
+    ]
+    # The rows are parameters and not part of the statement, so that it is compiled once and not for every act.
+    await session.execute(_INSERT, rows)
