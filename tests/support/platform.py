@@ -67,7 +67,11 @@ class Platform:
         self._folder = folder
         self._guard = guard
         self.processes: list[TelemedProcess] = []
-        self.client = httpx.AsyncClient(transport=_ByPath(self), base_url="http://telemed.test", timeout=30)
+        self.client = self.new_client()
+
+    def new_client(self) -> httpx.AsyncClient:
+        """Give one more client, for another event loop than that of `client`."""
+        return httpx.AsyncClient(transport=_ByPath(self), base_url="http://telemed.test", timeout=30)
 
     async def serve(self, *names: str, port: int | None = None, **environment: str) -> list[TelemedProcess]:
         """Start these services, each in a process, and wait until all are ready.

@@ -1,0 +1,40 @@
+"""`telemed …` as an operator types it: a process with the environment of the platform under test."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+from tests.support.platform import environment_of
+
+from telemed.kernel.settings import Settings
+
+_WITHIN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command has said."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def telemed(settings: Settings, *arguments: str, stdin: str = "") -> Finished:
+    """Run the command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "telemed.cli", *arguments),
+        env=environment_of(settings),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), _WITHIN_SECONDS)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        raise
+    assert process.returncode is not None
+    return Finished(process.returncode, output.decode(), errors.decode())
