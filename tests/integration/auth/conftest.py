@@ -11,6 +11,10 @@ import pytest
 from starlette.types import ASGIApp
 from tests.support.people import Caller
 
+from telemed.kernel.clock import ManualClock
+from telemed.kernel.resources import Resources, open_resources
+from telemed.kernel.settings import Settings
+
 PASSWORD = "four cats under one umbrella"
 
 
@@ -85,3 +89,12 @@ async def tokens(home: Caller, account: Account) -> dict[str, Any]:
     assert reply.status_code == 200, reply.text
     answer: dict[str, Any] = reply.json()
     return answer
+
+
+@pytest.fixture
+async def worker_resources(settings: Settings, clock: ManualClock) -> AsyncIterator[Resources]:
+    """What the worker's jobs run with: its role in the database, and the time of the test."""
+    async with open_resources(
+        settings, constraint_problems={}, clock=clock, database=settings.worker_database
+    ) as resources:
+        yield resources

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.auth.problems import EmailTaken, LastAdmin
+from telemed.auth.throttling.operations import Attempt, remember_address
 from telemed.auth.users import queries
 from telemed.auth.users.models import User
 from telemed.auth.users.rules import leaves_no_admin
@@ -29,8 +30,8 @@ class NewUser:
     role: Role = Role.PATIENT
 
 
-async def register_user(session: AsyncSession, act: Act, new: NewUser) -> User:
-    """Make the account.
+async def register_user(session: AsyncSession, act: Act, new: NewUser, seen_at: Attempt | None = None) -> User:
+    """Make the account; *seen_at* is where its holder is, and will be let in though others fail elsewhere.
 
     Raises:
         EmailTaken: there is one with this address. Two who register at once are told apart by users_email_key.
@@ -47,6 +48,8 @@ async def register_user(session: AsyncSession, act: Act, new: NewUser) -> User:
         created_at=act.now,
     )
     session.add(user)
+    if seen_at is not None:
+        await remember_address(session, act, seen_at)
     await append_audit(session, act, _entry("user.register", user, role=user.role))
     await append_events(session, act, Event(USER_REGISTERED, user.id, 1, {"user_id": str(user.id)}))
     return user

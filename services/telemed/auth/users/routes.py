@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from telemed.auth.fingerprints import Fingerprints
 from telemed.auth.passwords.passwords import Passwords
 from telemed.auth.problems import EmailTaken, LastAdmin
+from telemed.auth.throttling.operations import Attempt
 from telemed.auth.users.operations import NewUser, change_role, register_user, show_me
 from telemed.auth.users.schemas import RegisterBody, RoleBody, UserReply
 from telemed.contracts.access import AdminWrites, AnybodyWrites, UserReads
@@ -25,14 +26,15 @@ async def register(body: RegisterBody, work: AnybodyWrites) -> Response:
     """Make an account with the role of a patient. Then log in."""
     passwords = work.resources.part(Passwords)
     password_hash = await passwords.hash_new(body.password, about=(body.email, body.full_name))
-    caller = work.resources.part(Fingerprints).account(body.email).hex()
+    here = Attempt.at(work.resources.part(Fingerprints), body.email, work.act.client_address)
     return await work.write(
         register_user,
         NewUser(body.email, password_hash, body.full_name, body.phone),
+        here,
         reply=UserReply.of,
         status=201,
         location=lambda _: "/auth/me",
-        once=work.once(caller=caller),
+        once=work.once(caller=here.account.hex()),
     )
 
 
