@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -262,14 +261,18 @@ def _example(kind: type[Problem]) -> dict[str, Any]:
         "instance": "/…",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     }
-    for name, field in kind.Extras.model_fields.items():
-        example[name] = _example_value(name, field.annotation)
+    for name, schema in kind.Extras.model_json_schema()["properties"].items() if kind.Extras.model_fields else ():
+        example[name] = _example_value(name, schema)
     return example
 
 
-def _example_value(name: str, annotation: Any) -> Any:
+def _example_value(name: str, schema: dict[str, Any]) -> Any:
+    """Show a member: by its own example, or by what its type looks like."""
     if name == "errors":
         return [{"loc": ["body", "slot_id"], "msg": "Field required", "type": "missing"}]
-    if annotation is UUID or name.endswith("_id"):
-        return "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"
-    return "booked"
+    if schema.get("examples"):
+        return schema["examples"][0]
+    kind = schema.get("anyOf", [schema])[0]  # of an optional member, what it is when it is there
+    formats = {"uuid": "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90", "date-time": "2026-11-23T09:00:00Z"}
+    types = {"integer": 1, "number": 1.0, "boolean": True, "array": []}
+    return formats.get(kind.get("format"), types.get(kind.get("type"), "booked"))

@@ -56,8 +56,19 @@ class WriteDoctor(BaseModel):
     registration_number: Line80 = Field(description="Number in the medical register; shown to admins only.")
 
 
+DOCTOR_CARD_EXAMPLE: dict[str, JsonValue] = {
+    "id": "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90",
+    "full_name": "Dr. Asha Rao",
+    "specialization": "Cardiology",
+    "languages": ["en", "hi"],
+    "fee": {"amount_minor": 50000, "currency": "INR"},
+}
+
+
 class DoctorCard(BaseModel):
     """A doctor as shown beside a slot."""
+
+    model_config = ConfigDict(json_schema_extra={"example": DOCTOR_CARD_EXAMPLE})
 
     id: UUID = Field(description="The doctor's user id.")
     full_name: str = Field(description="Name.")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from telemed.booking.doctors.schemas import DoctorCard, Language
+from telemed.booking.doctors.schemas import DOCTOR_CARD_EXAMPLE, DoctorCard, Language
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.kernel.paging import MAX_LIMIT, CursorText
 from telemed.kernel.text import Instant, Line80
@@ -82,13 +82,7 @@ class FoundSlot(BaseModel):
             "example": _TIMES
             | {
                 "id": _SLOT_ID,
-                "doctor": {
-                    "id": _DOCTOR_ID,
-                    "full_name": "Dr. Asha Rao",
-                    "specialization": "Cardiology",
-                    "languages": ["en", "hi"],
-                    "fee": {"amount_minor": 50000, "currency": "INR"},
-                },
+                "doctor": DOCTOR_CARD_EXAMPLE,
             }
         }
     )

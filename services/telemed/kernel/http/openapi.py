@@ -37,6 +37,9 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     _add_problems(document, schemas)
+    _restore_nulls(schemas)
+    _add_page_examples(schemas)
+    _describe_places(document)
     for operation in operations(document):
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_COMMON_HEADERS)
@@ -59,6 +62,41 @@ def _add_problems(document: dict[str, Any], schemas: dict[str, Any]) -> None:
             schemas[kind.__name__] = component(kind)
     if "InvalidRequest" in wanted:
         schemas["FieldError"] = FieldError.model_json_schema()
+
+
+def _restore_nulls(schemas: dict[str, Any]) -> None:
+    """Put the nulls back into examples, which FastAPI strips of them; a member that is required is shown."""
+    for schema in schemas.values():
+        example = schema.get("example")
+        if isinstance(example, dict):
+            for name in schema.get("required", []):
+                if {"type": "null"} in schema["properties"][name].get("anyOf", []):
+                    example.setdefault(name, None)
+
+
+def _add_page_examples(schemas: dict[str, Any]) -> None:
+    """Show each kind of list as a last page of one item: its items' example, or theirs of its own."""
+    for schema in schemas.values():
+        items = schema.get("properties", {}).get("items", {}).get("items", {}).get("$ref")
+        if items is None or "example" in schema:
+            continue
+        item = schemas[items.rpartition("/")[2]]
+        if "example" in item:
+            page: dict[str, Any] = {"items": [item["example"]]}
+            schema["example"] = page | ({"next_cursor": None} if "next_cursor" in schema["properties"] else {})
+
+
+def _describe_places(document: dict[str, Any]) -> None:
+    """Describe the parameters that mean the same in every operation."""
+    for path, operation in (
+        (path, operation) for path, item in document["paths"].items() for operation in item.values()
+    ):
+        for parameter in operation.get("parameters", []):
+            if parameter["name"] == "cursor":
+                parameter.setdefault("description", "`next_cursor` of the page before.")
+            elif parameter["in"] == "path":
+                thing = parameter["name"].removesuffix("_id") if parameter["name"] != "id" else path.split("/")[1]
+                parameter.setdefault("description", f"Id of the {thing}.")
 
 
 def _references(node: Any) -> Iterator[str]:
