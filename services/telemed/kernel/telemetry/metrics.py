@@ -13,6 +13,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        self._count_http(registry)
+        self._count_storage(registry)
+        self._count_worker(registry)
+        self._count_services(registry)
+
+    def _count_http(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "telemed_http_requests_total",
             "Requests answered.",
@@ -30,6 +36,8 @@ class Metrics:
         self.problems = Counter(
             "telemed_http_problems_total", "Problem documents sent.", ["service", "type"], registry=registry
         )
+
+    def _count_storage(self, registry: CollectorRegistry) -> None:
         self.transactions = Counter(
             "telemed_database_transactions_total",
             "Transactions by how they ended.",
@@ -45,6 +53,8 @@ class Metrics:
         )
         self.breaker_open = Gauge("telemed_cache_breaker_open", "1 while Redis is not asked.", registry=registry)
         self.loop_lag = Gauge("telemed_event_loop_lag_seconds", "How late the event loop last was.", registry=registry)
+
+    def _count_worker(self, registry: CollectorRegistry) -> None:
         self.jobs = Counter("telemed_worker_jobs_total", "Runs of jobs.", ["job", "outcome"], registry=registry)
         self.events = Counter(
             "telemed_outbox_events_total",
@@ -71,10 +81,9 @@ class Metrics:
             "Age of the oldest record that is not in the hash chain yet.",
             registry=registry,
         )
+
+    def _count_services(self, registry: CollectorRegistry) -> None:
         self.logins = Counter("telemed_auth_logins_total", "Logins by outcome.", ["outcome"], registry=registry)
         self.password_queue = Gauge(
             "telemed_auth_password_queue_length", "Logins that wait for a hashing thread.", registry=registry
-        )
-        self.bookings = Counter(
-            "telemed_booking_attempts_total", "Attempts to book, by outcome.", ["outcome"], registry=registry
         )
