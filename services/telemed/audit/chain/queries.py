@@ -100,18 +100,19 @@ _LOG = text(
     """  # noqa: S608 - our own column list
 )
 
-# Records of a stretch of time that are in no chain. Indexes: records_time, chain_record.
-_UNCHAINED = text(
-    """
-    SELECT r.recorded_at, r.id, c.seq IS NULL AS is_unchained, u.record_id IS NOT NULL AS is_queued
-    FROM (SELECT recorded_at, id FROM audit.records
-          WHERE recorded_at < :before
-            AND (CAST(:after_at AS timestamptz) IS NULL OR (recorded_at, id) > (:after_at, CAST(:after_id AS uuid)))
-          ORDER BY recorded_at, id LIMIT :limit) AS r
+# Records after an id, with whether they are in the chain or in its queue. One snapshot sees every honest record in
+# exactly one of them. Instants as text: what tampering can put there, a datetime cannot hold. Indexes: records_pkey,
+# chain_record, unchained_pkey.
+_PLACED = text(
+    f"""
+    SELECT r.id, {_INSTANT} AS recorded_at, r.recorded_at < :before AS is_late,
+           c.seq IS NOT NULL AS is_chained, u.record_id IS NOT NULL AS is_queued
+    FROM (SELECT id, recorded_at FROM audit.records
+          WHERE CAST(:after AS uuid) IS NULL OR id > :after ORDER BY id LIMIT :limit) AS r
     LEFT JOIN audit.chain AS c ON c.record_id = r.id
     LEFT JOIN audit.unchained AS u ON u.record_id = r.id
-    ORDER BY r.recorded_at, r.id
-    """
+    ORDER BY r.id
+    """  # noqa: S608 - our own column list
 )
 
 
@@ -214,10 +215,8 @@ async def log_after(session: AsyncSession, seq: int, *, limit: int) -> Sequence[
     return (await session.execute(_LOG, {"after": seq, "limit": limit})).all()
 
 
-async def chained_or_not(
-    session: AsyncSession, *, before: datetime, after: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[Row[tuple[datetime, UUID, bool, bool]]]:
-    """Give records older than *before*, in time order, with whether they are in no chain and whether queued for it."""
-    after_at, after_id = after or (None, None)
-    values = {"before": before, "after_at": after_at, "after_id": after_id, "limit": limit}
-    return (await session.execute(_UNCHAINED, values)).all()
+async def placed_records(
+    session: AsyncSession, *, before: datetime, after: UUID | None, limit: int
+) -> Sequence[Row[tuple[UUID, str, bool, bool, bool]]]:
+    """Give records after an id, with whether they are older than *before*, in the chain, in its queue."""
+    return (await session.execute(_PLACED, {"before": before, "after": after, "limit": limit})).all()

@@ -18,7 +18,6 @@ from telemed.audit.proof.log_file import log_line
 from telemed.audit.proof.rules import Entry, Finding
 from telemed.audit.proof.spool import Spool
 from telemed.kernel.database import Database
-from telemed.kernel.text import rfc3339
 
 _AT_ONCE = 1000  # rows in one transaction: far below the statement timeout
 
@@ -55,14 +54,15 @@ async def _log(db: Database, since_seq: int) -> AsyncIterator[Row[tuple[Any, ...
 
 
 async def unchained_findings(db: Database, *, before: datetime) -> AsyncIterator[Finding]:
-    """Find records that are older than *before* and still in no chain: the worker is down, or they came in past it."""
-    after: tuple[datetime, UUID] | None = None
-    while rows := await db.read(queries.chained_or_not, before=before, after=after, limit=_AT_ONCE):
+    """Find records that came in past the chain, and those older than *before* that it has not taken in yet."""
+    after: UUID | None = None
+    while rows := await db.read(queries.placed_records, before=before, after=after, limit=_AT_ONCE):
         for row in rows:
-            if row.is_unchained:
-                why = "it still waits in the queue" if row.is_queued else "nor does it wait in the queue"
-                yield Finding("not chained", 0, row.id, f"recorded at {rfc3339(row.recorded_at)}, {why}")
-        after = (rows[-1].recorded_at, rows[-1].id)
+            if not row.is_chained and not row.is_queued:
+                yield Finding("not chained", 0, row.id, f"recorded at {row.recorded_at}, it came in past the chain")
+            elif not row.is_chained and row.is_late:
+                yield Finding("not chained", 0, row.id, f"recorded at {row.recorded_at}, it still waits in the queue")
+        after = rows[-1].id
 
 
 async def export_checkpoints(db: Database, path: Path) -> int:
