@@ -370,7 +370,15 @@ async def test_paths_and_methods_that_nobody_serves(scenes: Scenes) -> None:
     for method in ("PATCH", "DELETE", "TRACE", "CONNECT", "BREW", "OPTIONS"):
         reply = await nobody.request(method, "/auth/login")
         assert_refused(reply, method)
-        assert reply.status_code == 405, method
+        assert (reply.status_code, reply.headers["Allow"]) == (405, "POST"), method
+
+
+async def test_every_path_names_all_its_methods(scenes: Scenes) -> None:
+    """Those that the document has for it, whichever route comes first."""
+    for operation in operations().values():
+        reply = await scenes.people.nobody.request("PATCH", operation.path.replace("{", "").replace("}", ""))
+        assert reply.status_code == 405, operation.path
+        assert operation.method in reply.headers["Allow"].split(", "), operation.path
 
 
 def fields(

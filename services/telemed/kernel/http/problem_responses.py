@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from telemed.kernel.problems import (
@@ -56,7 +57,7 @@ def install_problem_handlers(app: FastAPI, *, service: str, metrics: Metrics) ->
         return answer(request, InvalidRequest(errors=field_errors(cast("RequestValidationError", error))))
 
     async def on_http(request: Request, error: Exception) -> Response:
-        return answer(request, _from_http(cast("HTTPException", error)))
+        return answer(request, _from_http(cast("HTTPException", error), request))
 
     async def on_failure(request: Request, _error: Exception) -> Response:
         # Starlette would answer in plain text. It raises the error again afterwards, and the edge logs it.
@@ -100,14 +101,25 @@ def _message(item: dict[str, Any]) -> str:
     return message.removeprefix("Value error, ")[:300]
 
 
-def _from_http(error: HTTPException) -> Problem:
+def _from_http(error: HTTPException, request: Request) -> Problem:
     problem: Problem
     if error.status_code == 404:
         problem = NotFound("There is nothing at this address.")
     elif error.status_code == 405:
         problem = MethodNotAllowed()
-        problem.headers = dict(error.headers or {})  # `Allow`
+        problem.headers = {"Allow": _methods_of(request)}
     else:
         wrong = FieldError(loc=["body"], msg="The body cannot be read.", type="body")
         problem = InvalidRequest(errors=[wrong])
     return problem
+
+
+def _methods_of(request: Request) -> str:
+    """List the methods of every route with this path, as RFC 9110 wants it; Starlette names those of one only."""
+    found = {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(found))
