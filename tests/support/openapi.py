@@ -1,6 +1,7 @@
 """The OpenAPI document of the combined application, as tests walk over it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -41,7 +42,9 @@ class Operation:
 @cache
 def document() -> dict[str, Any]:
     """Render the document of the combined application."""
-    return describe(DEPLOYABLES["all"])
+    # `describe` runs an event loop of its own, and the caller may be inside one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(describe, DEPLOYABLES["all"]).result()
 
 
 @cache
