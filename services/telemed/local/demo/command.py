@@ -30,8 +30,10 @@ async def seed_demo(services: Sequence[Service], settings: Settings) -> None:
         with _progress() as report:
             try:
                 is_new = await resources.db.transact(seed, settings, resources.clock, report)
-            except (Unavailable, Overloaded) as error:
+            except Unavailable as error:
                 raise SettingsProblem("Demo data need a database, and it does not answer.") from error
+            except Overloaded as error:
+                raise SettingsProblem("The database is busy, perhaps with another `telemed seed`.") from error
             except DBAPIError as error:
                 if sqlstate(error) not in _NOT_MIGRATED:
                     raise

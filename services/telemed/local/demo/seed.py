@@ -48,7 +48,8 @@ Report = Callable[[int, int], None]  # told the steps done, and the steps in all
 async def seed(session: AsyncSession, settings: Settings, clock: Clock, report: Report) -> bool:
     """Fill the platform, or return False if the demo is there already. One transaction.
 
-    Locks against another seed of the same database: the second waits, and finds the demo there.
+    Locks against another seed of the same database: the second waits, for as long as a statement may, and then finds
+    the demo there.
 
     Raises:
         SettingsProblem: the platform has users who are not the demo's, or is a production one.

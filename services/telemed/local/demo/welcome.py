@@ -15,8 +15,8 @@ def welcome(base_url: str) -> str:
 Demo accounts, all with the password: {DEMO_PASSWORD}
 {accounts}
 
-As the patient: log in, find a dermatologist's first free slot, book it, look at the appointments.
-Paste into bash or zsh:
+As the patient: log in, find a dermatologist's first free slot, book it, look at the visit.
+Paste all four lines into bash or zsh:
 
 {journey(base_url)}"""
 
@@ -37,8 +37,9 @@ def journey(base_url: str) -> str:
             """ | sed -n 's/.*"access_token":"\\([^"]*\\)".*/\\1/p')""",
             f"SLOT=$(curl -s '{base_url}/booking/slots/search?{search}'"
             """ | sed -n 's/^{"items":\\[{"id":"\\([^"]*\\)".*/\\1/p')""",
-            f"curl -s -X POST '{base_url}/booking/slots/book' {bearer} {json}"
-            """ -d '{"slot_id":"'"$SLOT"'","reason":"Itching rash"}'; echo""",
-            f"curl -s '{base_url}/booking/appointments?limit=3' {bearer}; echo",
+            f"VISIT=$(curl -s '{base_url}/booking/slots/book' {bearer} {json}"
+            """ -d '{"slot_id":"'"$SLOT"'","reason":"Itching rash"}'"""
+            """ | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p')""",
+            f'curl -s "{base_url}/consultation/$VISIT" {bearer}; echo',
         )
     )
