@@ -6,7 +6,6 @@ blocks nobody. A worker that dies leaves its leases behind; they run out, and an
 
 import asyncio
 import random
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
@@ -27,6 +26,8 @@ log = get_logger("outbox")
 # How often an empty outbox is looked at. Polled, because LISTEN does not work through a pooler in transaction mode.
 POLL_EVERY = timedelta(seconds=0.5)
 _UNAWAITED_AT_ONCE = 500
+# Ten times what a delivery takes; when none ends for so long, those that run are slow.
+_STALLED = timedelta(milliseconds=50)
 
 
 class Relay:
@@ -72,13 +73,16 @@ class Relay:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _free_slots(self) -> int:
-        """Wait until half of the slots are free, but no longer than a poll; a backlog is not claimed one by one.
+        """Wait until half of the slots are free, so that a backlog is not claimed one by one.
 
-        Slow events may fill the other half, and then the quick ones still pass through what is left.
+        But not for deliveries that do not end: slow events may fill that half, and the quick ones take the rest.
         """
-        deadline = time.monotonic() + POLL_EVERY.total_seconds()
-        while len(self._running) > self._slots // 2 and (left := deadline - time.monotonic()) > 0:
-            await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while len(self._running) > self._slots // 2:
+            ended, _ = await asyncio.wait(
+                self._running, timeout=_STALLED.total_seconds(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ended:
+                break
         return self._slots - len(self._running)
 
     async def _deliver(self, event: OutboxEvent) -> None:
