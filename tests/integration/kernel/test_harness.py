@@ -27,4 +27,4 @@ async def test_three_processes_answer_behind_one_client(platform_processes: Plat
     """Every service of the cluster's shape starts on the test's servers."""
     await platform_processes.serve("auth", "booking", "consultation")
     for path in ("/auth", "/booking", "/consultation", "/audit"):
-        assert (await platform_processes.client.get(f"{path}/nothing-here")).json()["type"] == "not-found"
+        assert (await platform_processes.client.get(f"{path}/there/is/nothing/here")).json()["type"] == "not-found"

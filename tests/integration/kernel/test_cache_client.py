@@ -1,0 +1,162 @@
+"""Redis behind a bound and a breaker: slow, silent, absent, or talking nonsense."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import redis.asyncio
+from tests.servers import own_valkey
+from tests.support.events import LoggedEvents
+from tests.support.settings import NOW
+from tests.support.waiting import until
+
+from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.clock import ManualClock
+from telemed.kernel.telemetry.metrics import Metrics
+from telemed.local.processes import free_port
+
+OpenCache = Callable[..., Awaitable[Cache]]
+
+
+@pytest.fixture
+async def open_cache() -> AsyncIterator[OpenCache]:
+    async with AsyncExitStack() as stack:
+
+        async def make(url: str, timeout_seconds: float = 0.2) -> Cache:
+            cache = Cache(url, timeout_seconds=timeout_seconds, clock=ManualClock(NOW), metrics=Metrics())
+            stack.push_async_callback(cache.close)
+            return cache
+
+        yield make
+
+
+async def get(client: redis.asyncio.Redis) -> object:
+    return await client.get("key")
+
+
+@asynccontextmanager
+async def fake_server(answer: bytes) -> AsyncIterator[str]:
+    """A server on a free port that says the same to everything."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+async def test_answers_while_redis_is_well(open_cache: OpenCache, redis_url: str) -> None:
+    cache = await open_cache(redis_url, 1.0)
+
+    async def write_and_read(client: redis.asyncio.Redis) -> object:
+        await client.set("harness", b"value")
+        return await client.get("harness")
+
+    assert await cache.run(write_and_read) == b"value"
+
+
+async def test_a_crowd_does_not_open_the_breaker(open_cache: OpenCache, redis_url: str, events: LoggedEvents) -> None:
+    """More callers at once than there are connections wait their turn: that is no failure of Redis."""
+    cache = await open_cache(redis_url, 1.0)
+    await asyncio.gather(*(cache.run(get) for _ in range(500)))
+    assert not events.named("cache.lost")
+
+
+async def test_a_refused_connection_is_unavailable_at_once(open_cache: OpenCache) -> None:
+    """Bookings must not feel it."""
+    cache = await open_cache(f"redis://127.0.0.1:{free_port()}/0")
+    started = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(CacheUnavailable):
+            await cache.run(get)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", id="another protocol"),
+        pytest.param(b"\x00\xff" * 50, id="noise"),
+        pytest.param(b"$5\r\nab", id="half an answer"),
+        pytest.param(b"+" + b"x" * 100_000, id="endless line"),
+        pytest.param(b"*99999999\r\n", id="endless list"),
+        pytest.param(b"-ERR\r\n", id="error"),
+    ],
+)
+async def test_nonsense_is_unavailable_within_the_bound(open_cache: OpenCache, answer: bytes) -> None:
+    """Whatever answers at the address, callers go on without it, and soon without asking."""
+    async with fake_server(answer) as url:
+        cache = await open_cache(url)
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(CacheUnavailable):
+                await cache.run(get)
+        assert time.monotonic() - started < 3
+        assert cache._breaker.is_open
+
+
+async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
+    open_cache: OpenCache, events: LoggedEvents
+) -> None:
+    """A server that accepts and is silent is the worst kind; the breaker ends the waiting, and notices the thaw."""
+    with own_valkey() as valkey:
+        cache = await open_cache(valkey.url)
+
+        async def answers() -> bool:
+            try:
+                return await cache.run(get) is None
+            except CacheUnavailable:
+                return False
+
+        await until(answers)
+        events.all.clear()
+        valkey.running.process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        for _ in range(200):
+            with pytest.raises(CacheUnavailable):
+                await cache.run(get)
+        assert time.monotonic() - started < 3 * 0.2 + 1.0
+        assert len(events.named("cache.lost")) == 1
+        assert cache.last_failure_at == NOW
+        valkey.running.process.send_signal(signal.SIGCONT)
+        await until(answers)
+        assert events.named("cache.recovered")
+        assert cache._metrics.breaker_open._value.get() == 0
+
+
+async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache: OpenCache, redis_url: str) -> None:
+    """A connection whose reply was not awaited is not used again: somebody else's answer would come out of it."""
+    cache = await open_cache(redis_url, 1.0)
+
+    async def own(client: redis.asyncio.Redis, number: int) -> object:
+        return await client.eval("return ARGV[1]", 0, str(number))
+
+    async def ask(number: int) -> bool:
+        return await cache.run(lambda client: own(client, number)) == str(number).encode()
+
+    for turn in range(30):
+        tasks = [asyncio.create_task(ask(number)) for number in range(20)]
+        for _ in range(turn % 7):
+            await asyncio.sleep(0)
+        for task in tasks[::3]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {result for result in results if isinstance(result, bool)} <= {True}
+
+
+async def test_a_caller_that_leaves_is_no_failure_of_redis(open_cache: OpenCache, redis_url: str) -> None:
+    """Clients that hang up must not open the breaker for the others."""
+    cache = await open_cache(redis_url, 1.0)
+    for _ in range(10):
+        task = asyncio.create_task(cache.run(get))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert not cache._breaker.is_open

@@ -1,0 +1,194 @@
+"""Cache-aside: what is fresh, stale, gone or unreachable, and what callers get of it."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from tests.support.settings import NOW
+
+from telemed.kernel.cache.aside import CacheAside, Entry, Lookup
+from telemed.kernel.cache.client import CacheUnavailable
+from telemed.kernel.clock import ManualClock
+from telemed.kernel.problems import NotFound, Unavailable
+from telemed.kernel.telemetry.metrics import Metrics
+
+FRESH, STALE = timedelta(seconds=10), timedelta(seconds=100)
+
+
+class MemoryStore:
+    """Keeps entries in memory; the twin of the stores in Redis. Forgets as they do, and can be lost."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[Entry[int], timedelta]] = {}
+        self.version = "1"
+        self.is_lost = False
+        self.is_valid = True
+
+    async def fetch(self, key: str) -> Lookup[int]:
+        await asyncio.sleep(0)
+        if self.is_lost:
+            raise CacheUnavailable("lost")
+        entry, hard = self._kept.get(key, (None, timedelta()))
+        if entry is None or self._clock.now() - entry.loaded_at >= hard:
+            return Lookup(None, self.version)
+        return Lookup(Entry(entry.value, entry.loaded_at, is_valid=self.is_valid), self.version)
+
+    async def keep(self, key: str, version: str, entry: Entry[int], *, hard: timedelta) -> None:
+        if self.is_lost:
+            raise CacheUnavailable("lost")
+        assert version == self.version
+        self._kept[key] = (entry, hard)
+
+    async def correct(self, key: str, value: int) -> int:
+        if self.is_lost:
+            raise CacheUnavailable("lost")
+        return value
+
+
+class Source:
+    """What the cache stands in front of; counts, and can be gone."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.failure: Exception | None = None
+
+    async def load(self) -> int:
+        self.loads += 1
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return self.loads
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def cache(store: MemoryStore, clock: ManualClock, metrics: Metrics) -> CacheAside[int]:
+    return CacheAside("test", store, fresh_for=FRESH, stale_for=STALE, clock=clock, metrics=metrics)
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+def counted(metrics: Metrics, result: str) -> float:
+    return float(metrics.cache.labels("test", result)._value.get())
+
+
+async def test_a_fresh_value_is_given_without_asking(
+    cache: CacheAside[int], source: Source, clock: ManualClock, metrics: Metrics
+) -> None:
+    """One load serves everybody for its time, and says how old it is."""
+    await cache.get("key", source.load)
+    clock.advance(FRESH * 0.5)
+    found = await cache.get("key", source.load)
+    assert (found.value, found.age, source.loads) == (1, FRESH * 0.5, 1)
+    assert (counted(metrics, "miss"), counted(metrics, "hit")) == (1, 1)
+
+
+async def test_a_stale_value_is_given_while_one_flight_refreshes_it(
+    cache: CacheAside[int], source: Source, clock: ManualClock
+) -> None:
+    """Nobody waits for the refresh, and a hundred callers begin only one."""
+    await cache.get("key", source.load)
+    clock.advance(FRESH * 2)
+    found = await asyncio.gather(*(cache.get("key", source.load) for _ in range(100)))
+    assert {one.value for one in found} == {1}
+    await asyncio.sleep(0.01)
+    assert source.loads == 2
+    assert (await cache.get("key", source.load)).value == 2
+
+
+async def test_a_value_past_its_hard_limit_is_loaded(
+    cache: CacheAside[int], source: Source, clock: ManualClock
+) -> None:
+    """From then on a caller waits rather than getting what is too old."""
+    await cache.get("key", source.load)
+    clock.advance(STALE)
+    assert (await cache.get("key", source.load)).value == 2
+
+
+async def test_a_value_whose_source_has_changed_is_loaded(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """However fresh it is: a slot that was just booked is gone."""
+    await cache.get("key", source.load)
+    store.is_valid = False
+    assert (await cache.get("key", source.load)).value == 2
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+async def test_an_old_value_stands_in_for_a_lost_source(
+    cache: CacheAside[int], source: Source, store: MemoryStore, is_valid: bool
+) -> None:
+    """With its age, and marked, so that the reply can say so."""
+    await cache.get("key", source.load)
+    store.is_valid = is_valid
+    source.failure = Unavailable()
+    found = await cache.get("key", source.load)
+    assert found.value == 1
+    assert found.rescued != is_valid
+
+
+async def test_a_stale_value_survives_a_failed_refresh(
+    cache: CacheAside[int], source: Source, clock: ManualClock
+) -> None:
+    """A refresh that fails in the background bothers nobody."""
+    await cache.get("key", source.load)
+    clock.advance(FRESH * 2)
+    source.failure = Unavailable()
+    for _ in range(3):
+        assert (await cache.get("key", source.load)).value == 1
+        await asyncio.sleep(0.01)
+
+
+async def test_a_lost_source_without_an_old_value_is_a_problem(cache: CacheAside[int], source: Source) -> None:
+    """Nothing is invented."""
+    source.failure = Unavailable()
+    with pytest.raises(Unavailable):
+        await cache.get("key", source.load)
+
+
+async def test_an_answer_that_is_no_outage_is_not_papered_over(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """Only a source that is gone is rescued; one that says no is believed."""
+    await cache.get("key", source.load)
+    store.is_valid = False
+    source.failure = NotFound()
+    with pytest.raises(NotFound):
+        await cache.get("key", source.load)
+
+
+async def test_a_lost_store_costs_one_load_at_a_time(
+    cache: CacheAside[int], source: Source, store: MemoryStore, metrics: Metrics
+) -> None:
+    """Without Redis a crowd asks the source in two flights, not in a thousand."""
+    store.is_lost = True
+    await asyncio.gather(*(cache.get("key", source.load) for _ in range(1000)))
+    assert source.loads <= 2
+    assert counted(metrics, "error") == 1000
+
+
+async def test_entries_do_not_expire_together(store: MemoryStore, clock: ManualClock, metrics: Metrics) -> None:
+    """Those that were stored in one instant are refreshed over a fifth of their time."""
+    cache: CacheAside[int] = CacheAside("test", store, fresh_for=FRESH, stale_for=STALE, clock=clock, metrics=metrics)
+    source = Source()
+    for number in range(100):
+        await cache.get(str(number), source.load)
+    clock.advance(FRESH * 0.9)
+    for number in range(100):
+        await cache.get(str(number), source.load)
+    await asyncio.sleep(0.01)
+    assert 20 < source.loads - 100 < 80
+    assert clock.now() > NOW
