@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 from dataclasses import dataclass
 
 from tests.support.platform import environment_of
@@ -25,6 +26,8 @@ async def telemed(settings: Settings, *arguments: str, stdin: str = "") -> Finis
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "telemed.cli", *arguments),
         env=environment_of(settings),
+        # Not the checkout: it may hold the secrets of a platform that somebody runs there.
+        cwd=tempfile.gettempdir(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
