@@ -1,6 +1,6 @@
 """The one gate: every path that gives somebody tokens passes here, and whatever forbids that stands here.
 
-Only this module calls `AccessTokenSigner.sign` (tests/architecture holds it to that).
+Only this module makes an `AccessTokenSigner` (tests/unit/auth/test_gate.py holds it to that).
 """
 
 from dataclasses import dataclass
