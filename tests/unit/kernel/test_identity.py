@@ -62,17 +62,11 @@ def test_a_claim_of_another_kind_is_refused(verifier: TokenVerifier, claims: dic
         verifier.verify(token(claims), now=NOW)
 
 
-@pytest.mark.parametrize(
-    "header", [{"typ": "JWT"}, {"typ": None}, {"kid": "unknown"}, {"kid": None}, {"kid": ["x"]}], ids=str
-)
+@pytest.mark.parametrize("header", [{"typ": "JWT"}, {"typ": None}, {"kid": "unknown"}], ids=str)
 def test_a_header_of_another_kind_is_refused(verifier: TokenVerifier, header: dict[str, Any]) -> None:
     """The type keeps refresh and other tokens out, the key id names the one key."""
-    try:
-        made = token(header=header)
-    except jwt.PyJWTError:
-        pytest.skip("PyJWT makes no such token")
     with pytest.raises(NotAuthenticated):
-        verifier.verify(made, now=NOW)
+        verifier.verify(token(header=header), now=NOW)
 
 
 def test_another_key_is_refused(verifier: TokenVerifier) -> None:
