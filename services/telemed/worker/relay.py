@@ -90,54 +90,57 @@ class Relay:
         current_trace.set(begin_trace(traceparent=event.traceparent, request_id=None))
         if event.attempts > MAX_ATTEMPTS:
             # Its lease ran out each time: perhaps it is what brings the workers down. It is not given another one.
-            await self._settle(event, f"no worker lived to report on {MAX_ATTEMPTS} attempts")
+            await self._give_back(event, f"no worker lived to report on {MAX_ATTEMPTS} attempts")
             return
         failures: list[str] = []
         try:
             async with asyncio.timeout(DELIVERY_BOUND.total_seconds()):
-                for subscription in self._subscriptions[event.type]:
-                    failure = await self._tell(subscription, event)
-                    failures += [failure] if failure else []
+                *others, last = self._subscriptions[event.type]
+                for subscription in others:
+                    failures += await self._tell(subscription, event)
+                failures += await self._tell(last, event, settles=not failures)
         except TimeoutError:
             failures.append(f"not done within {DELIVERY_BOUND.total_seconds():.0f} seconds")
-        await self._settle(event, "; ".join(failures) or None)
+        if failures:
+            await self._give_back(event, "; ".join(failures))
+        else:
+            self._count("delivered")
 
-    async def _tell(self, subscription: Subscription, event: OutboxEvent) -> str | None:
-        """Let one subscriber have the event; says what went wrong. A failure does not keep it from the others."""
+    async def _tell(self, subscription: Subscription, event: OutboxEvent, *, settles: bool = False) -> list[str]:
+        """Let one subscriber have the event; says what went wrong. A failure does not keep it from the others.
+
+        If that *settles* the event, the same transaction notes it as delivered: most events have one subscriber, and
+        a second transaction would cost as much again.
+        """
 
         async def once(session: AsyncSession) -> None:
             now = self._resources.clock.now()
             name = subscription.subscriber
             if await queries.note_handled(session, subscriber=name, event_id=event.id, now=now):
                 await subscription.handle(self._resources, session, event)
+            if settles:
+                await queries.note_delivered(session, event.id, now=now)
 
         try:
             await self._resources.db.transact(once)
         except Exception as error:  # noqa: BLE001 - whatever a subscriber raises, the event is tried again or parked
             log.warning("event.failed", event_id=str(event.id), subscriber=subscription.subscriber, **described(error))
             # The class and nothing of the exception's text, which may hold patient data.
-            return f"{subscription.subscriber}: {type(error).__name__}"
-        return None
-
-    async def _settle(self, event: OutboxEvent, failure: str | None) -> None:
-        try:
-            if failure is None:
-                now = self._resources.clock.now()
-                await self._resources.db.transact(queries.note_delivered, event.id, now=now)
-                self._count("delivered")
-            else:
-                await self._give_back(event, failure)
-        except Exception as error:  # noqa: BLE001 - the lease runs out and the event comes again
-            log.warning("event.unsettled", event_id=str(event.id), **described(error))
+            return [f"{subscription.subscriber}: {type(error).__name__}"]
+        return []
 
     async def _give_back(self, event: OutboxEvent, failure: str) -> None:
         now = self._resources.clock.now()
         parked_at = now if is_worn_out(event.attempts) else None
         pause = retry_pause(event.attempts, chance=random.random())  # noqa: S311 - not a secret
-        await self._resources.db.transact(
-            queries.note_failed, event, error=failure, available_at=now + pause, parked_at=parked_at
-        )
         self._count("failed")
+        try:
+            await self._resources.db.transact(
+                queries.note_failed, event, error=failure, available_at=now + pause, parked_at=parked_at
+            )
+        except Exception as error:  # noqa: BLE001 - the lease runs out and the event comes again
+            log.warning("event.unsettled", event_id=str(event.id), **described(error))
+            return
         if parked_at is not None:
             self._count("parked")
             log.error("event.parked", event_id=str(event.id), event_type=event.type, last_error=failure)

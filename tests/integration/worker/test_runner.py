@@ -25,7 +25,8 @@ from telemed.worker.runner import run_jobs
 # Events that booking awaits, though of a doctor it does not know.
 EVENTS = """
     INSERT INTO platform.outbox (id, type, payload, traceparent, occurred_at, available_at)
-    SELECT gen_random_uuid(), 'slots.published', '{"doctor_id": "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"}', '', now(), now()
+    SELECT gen_random_uuid(), 'slots.published', '{"doctor_id": "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"}', '',
+           now(), now()
     FROM generate_series(1, $1)
 """
 RECORDS = """
