@@ -31,6 +31,7 @@ class TelemedProcess:
     name: str
     running: Running
     port: int | None
+    probes: int | None = None  # the port of its probes, where they have one of their own
 
     @property
     def url(self) -> str:
@@ -125,7 +126,8 @@ class Platform:
             environment=env,
             folder=self._folder,  # the checkout may hold the address of a platform that somebody else runs
         )
-        started = TelemedProcess(name, program.start(self._guard), port)
+        management = env.get("MANAGEMENT_PORT")
+        started = TelemedProcess(name, program.start(self._guard), port, int(management) if management else port)
         self.processes.append(started)
         return started
 
@@ -136,7 +138,7 @@ class Platform:
                 if process.running.has_ended():
                     break
                 with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(f"{process.url}/readyz", timeout=1)).status_code == 200:
+                    if (await client.get(f"http://127.0.0.1:{process.probes}/readyz", timeout=1)).status_code == 200:
                         return
                 await asyncio.sleep(0.05)
         raise AssertionError(f"{process.name} did not become ready:\n{process.log.read_text()[-4000:]}")
