@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     search_stale_seconds: float = Field(default=240.0, gt=0)
     idempotency_keep_hours: int = Field(default=24, ge=1)
 
+    # Ed25519 key (PEM) with which exported checkpoints are signed. Belongs to whoever exports, not to the services.
+    audit_signing_key_file: Path | None = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="before")
