@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import DBAPIError
 
 from telemed.audit.chain.operations import make_checkpoint
@@ -27,6 +28,7 @@ from telemed.audit.proof.operations import (
 from telemed.audit.proof.report import report_lines
 from telemed.audit.proof.rules import Finding, Leaf
 from telemed.audit.proof.rules import verify as compare
+from telemed.audit.proof.signing_keys import public_pem, signing_key, verifying_key
 from telemed.audit.proof.spool import Spool
 from telemed.kernel.clock import SystemClock
 from telemed.kernel.database import sqlstate
@@ -61,10 +63,11 @@ def checkpoint(out: Annotated[Path, typer.Option(help="File to append to; made i
 
     async def run() -> int:
         settings = load_settings()
+        key = signing_key(settings.audit_signing_key_file)
         async with open_resources(settings, constraint_problems={}, database=settings.worker_database) as resources:
             while await resources.db.transact(make_checkpoint, now=resources.clock.now(), is_asked_for=True):
                 pass
-            return await export_checkpoints(resources.db, out)
+            return await export_checkpoints(resources.db, out, key=key)
 
     typer.echo(f"{_run(run())} checkpoints added to {out}")
 
@@ -77,16 +80,36 @@ def verify(
     chained_within_minutes: Annotated[
         int, typer.Option(min=0, help="How long a record may take into the chain before it is reported.")
     ] = 15,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Believe only checkpoints that are signed with this key (Ed25519, PEM).")
+    ] = None,
 ) -> None:
     """Say whether the trail is what the checkpoints say, and if not, which records were tampered with.
 
     Believes nothing that the database says of itself: every hash is computed anew from the records.
     """
-    raise typer.Exit(_run(_verify(checkpoints, log, since_seq, timedelta(minutes=chained_within_minutes))))
+    chained_within = timedelta(minutes=chained_within_minutes)
+    raise typer.Exit(_run(_verify(checkpoints, log, since_seq, chained_within, public_key)))
 
 
-async def _verify(checkpoints: Path, log: Path | None, since_seq: int, chained_within: timedelta) -> int:
-    if next(read_checkpoints(checkpoints), None) is None:
+@audit_app.command()
+def public_key() -> None:
+    """Print the public half of the key in AUDIT_SIGNING_KEY_FILE."""
+
+    async def run() -> str:
+        key = signing_key(load_settings().audit_signing_key_file)
+        if key is None:
+            raise Unreadable("AUDIT_SIGNING_KEY_FILE is not set.")
+        return public_pem(key)
+
+    typer.echo(_run(run()), nl=False)
+
+
+async def _verify(
+    checkpoints: Path, log: Path | None, since_seq: int, chained_within: timedelta, public_key_file: Path | None
+) -> int:
+    key = verifying_key(public_key_file)
+    if next(read_checkpoints(checkpoints, key), None) is None:
         raise Unreadable(f"{checkpoints} holds no checkpoint.")
     unchained: tuple[Finding, ...] = ()
     with Spool() as spool:
@@ -94,7 +117,7 @@ async def _verify(checkpoints: Path, log: Path | None, since_seq: int, chained_w
             spool.extend(entry for entry in read_log(log) if entry.seq >= since_seq)
         else:
             unchained = await _read_database(spool, since_seq, chained_within)
-        verdict = compare(lambda: _leaves(checkpoints, since_seq), spool.entries)
+        verdict = compare(lambda: _leaves(checkpoints, since_seq, key), spool.entries)
     for line in report_lines(verdict, unchained):
         typer.echo(line)
     return 0 if verdict.is_intact and not unchained else BROKEN
@@ -107,8 +130,8 @@ async def _read_database(spool: Spool, since_seq: int, chained_within: timedelta
         return tuple([found async for found in unchained_findings(resources.db, before=before)])
 
 
-def _leaves(checkpoints: Path, since_seq: int) -> Iterator[Leaf]:
-    for one in read_checkpoints(checkpoints):
+def _leaves(checkpoints: Path, since_seq: int, key: Ed25519PublicKey | None) -> Iterator[Leaf]:
+    for one in read_checkpoints(checkpoints, key):
         yield from (leaf for leaf in one.leaves if leaf.seq >= since_seq)
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.platform import environment_of
 from typer.testing import CliRunner, Result
 
@@ -36,8 +38,8 @@ def telemed(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     environment = {name: value for name, value in environment_of(settings).items() if name.endswith(("_URL", "SECRET"))}
 
-    async def run(*arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, audit_app, list(arguments), env=environment)
+    async def run(*arguments: str, **more: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, audit_app, list(arguments), env=environment | more)
 
     return run
 
@@ -346,6 +348,40 @@ async def test_a_checkpoint_file_that_was_tampered_with_is_refused(telemed: Tele
     file.write_text(text[:place] + ("0" if text[place] != "0" else "1") + text[place + 1 :])
     result = await telemed("verify", "--checkpoints", "cp.jsonl")
     assert (result.exit_code, "line 1" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("attacker")
+async def test_signed_checkpoints_are_believed_and_no_others(telemed: Telemed, tmp_path: Path) -> None:
+    """Whoever can write the file, but has no key, cannot make it say something else."""
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    key = {"AUDIT_SIGNING_KEY_FILE": "key.pem"}
+    (tmp_path / "key.pub").write_text((await telemed("public-key", **key)).stdout)
+    await telemed("checkpoint", "--out", "signed.jsonl", **key)
+    signed = await telemed("verify", "--checkpoints", "signed.jsonl", "--public-key", "key.pub")
+    assert (signed.exit_code, signed.stdout.startswith("INTACT")) == (0, True)
+    unsigned = await telemed("verify", "--checkpoints", "cp.jsonl", "--public-key", "key.pub")
+    assert (unsigned.exit_code, unsigned.stderr) == (2, "cp.jsonl, line 1: it is not signed.\n")
+    forged = (tmp_path / "signed.jsonl").read_text().replace('"made_at":"20', '"made_at":"19')
+    (tmp_path / "forged.jsonl").write_text(forged)
+    refused = await telemed("verify", "--checkpoints", "forged.jsonl", "--public-key", "key.pub")
+    assert (refused.exit_code, refused.stderr) == (2, "forged.jsonl, line 1: it is not signed with this key.\n")
+
+
+@pytest.mark.usefixtures("attacker")
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
+async def test_a_bad_key_ends_in_one_sentence(telemed: Telemed, tmp_path: Path, content: bytes | None) -> None:
+    """Exit code 2."""
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    for result in (
+        await telemed("verify", "--checkpoints", "cp.jsonl", "--public-key", "key"),
+        await telemed("checkpoint", "--out", "other.jsonl", AUDIT_SIGNING_KEY_FILE="key"),
+        await telemed("public-key", AUDIT_SIGNING_KEY_FILE="key"),
+    ):
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
 async def test_an_empty_checkpoint_file_proves_nothing(telemed: Telemed, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Exported checkpoints: JSON lines that hold every record's hash, to be kept where the database's masters cannot reach.
 
-A line: {"v", "from_seq", "to_seq", "previous_chain_hash", "chain_hash", "made_at", "leaves": [[record id, hash], …]}.
+A line: {"v", "from_seq", "to_seq", "previous_chain_hash", "chain_hash", "made_at", "leaves": [[record id, hash], …]}, and if a
+key was there "signature" (Ed25519, hex, over the line without it and without its line break).
 """
 
 import json
@@ -8,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from telemed.audit.chain.queries import CheckpointRow, Link
@@ -33,6 +36,7 @@ class _Line(BaseModel):
     chain_hash: _Hash
     made_at: AwareDatetime
     leaves: Annotated[list[tuple[UUID, _Hash]], Field(max_length=CHECKPOINT_RECORDS)]
+    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,23 @@ class Checkpoint:
         leaves = tuple(Leaf(link.seq, link.record_id, link.record_hash) for link in links)
         return cls(row.from_seq, row.to_seq, row.previous_chain_hash, row.chain_hash, row.made_at, leaves)
 
-    def render(self) -> str:
-        """Write the line."""
-        members = {
+    def render(self, key: Ed25519PrivateKey | None = None) -> bytes:
+        """Write the line, signed if there is a key."""
+        members = self._members()
+        if key is not None:
+            members["signature"] = key.sign(_compact(members)).hex()
+        return _compact(members) + b"\n"
+
+    def is_signed_by(self, key: Ed25519PublicKey, signature: str) -> bool:
+        """Tell whether the owner of the key signed exactly this checkpoint."""
+        try:
+            key.verify(bytes.fromhex(signature), _compact(self._members()))
+        except InvalidSignature:
+            return False
+        return True
+
+    def _members(self) -> dict[str, Any]:
+        return {
             "v": 1,
             "from_seq": self.from_seq,
             "to_seq": self.to_seq,
@@ -63,7 +81,6 @@ class Checkpoint:
             "made_at": rfc3339(self.made_at),
             "leaves": [[str(leaf.record_id), leaf.record_hash.hex()] for leaf in self.leaves],
         }
-        return json.dumps(members, separators=(",", ":")) + "\n"
 
     def fault(self) -> str | None:
         """Say what is wrong with the checkpoint in itself; None if its hashes add up."""
@@ -75,8 +92,12 @@ class Checkpoint:
         return None if chain == self.chain_hash else "its leaves do not add up to its chain hash"
 
 
-def parse_checkpoint(line: bytes) -> Checkpoint:
-    """Read one line.
+def _compact(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode("ascii")
+
+
+def parse_checkpoint(line: bytes, key: Ed25519PublicKey | None = None) -> Checkpoint:
+    """Read one line; with a key, only if its owner signed it.
 
     Raises:
         ValueError: with a few words on what is wrong; it quotes nothing.
@@ -102,10 +123,12 @@ def parse_checkpoint(line: bytes) -> Checkpoint:
     fault = checkpoint.fault()
     if fault is not None:
         raise ValueError(fault)
+    if key is not None and (read.signature is None or not checkpoint.is_signed_by(key, read.signature)):
+        raise ValueError("it is not signed with this key" if read.signature else "it is not signed")
     return checkpoint
 
 
-def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
+def read_checkpoints(path: Path, key: Ed25519PublicKey | None = None) -> Iterator[Checkpoint]:
     """Read a file of checkpoints and check that each one continues the one before.
 
     Raises:
@@ -114,7 +137,7 @@ def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
     last: Checkpoint | None = None
     for number, line in read_lines(path):
         try:
-            checkpoint = parse_checkpoint(line)
+            checkpoint = parse_checkpoint(line, key)
         except ValueError as error:
             raise Unreadable(f"{path}, line {number}: {error}.") from error
         if last is not None and (checkpoint.from_seq, checkpoint.previous_chain_hash) != (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Row
 
 from telemed.audit.chain import queries
@@ -65,8 +66,8 @@ async def unchained_findings(db: Database, *, before: datetime) -> AsyncIterator
         after = rows[-1].id
 
 
-async def export_checkpoints(db: Database, path: Path) -> int:
-    """Append to the file what it does not hold yet; returns how many checkpoints.
+async def export_checkpoints(db: Database, path: Path, *, key: Ed25519PrivateKey | None = None) -> int:
+    """Append to the file what it does not hold yet, signed if there is a key; returns how many checkpoints.
 
     The file is replaced as a whole, so a crash leaves the old one.
 
@@ -89,7 +90,7 @@ async def export_checkpoints(db: Database, path: Path) -> int:
             file.write(line)
         fresh: Checkpoint | None = first
         while fresh is not None:
-            file.write(fresh.render().encode())
+            file.write(fresh.render(key))
             count += 1
             fresh = await _next_checkpoint(db, fresh)
     return count
