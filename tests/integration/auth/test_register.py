@@ -10,6 +10,11 @@ import pytest
 from tests.integration.auth.conftest import Account, new_body, new_email
 from tests.support.people import Caller
 
+from telemed.auth.users.operations import NewUser, register_user
+from telemed.kernel.acts import Act
+from telemed.kernel.clock import ManualClock
+from telemed.kernel.resources import Resources
+
 
 async def test_registering_makes_a_patient(home: Caller) -> None:
     """The reply is the user, says where it is, and never the password."""
@@ -36,6 +41,18 @@ async def test_of_many_who_register_one_address_at_once_one_gets_it(home: Caller
     replies = await asyncio.gather(*(home.post("/auth/register", new_body(email=email)) for _ in range(10)))
     assert sorted(reply.status_code for reply in replies) == [201] + [409] * 9
     assert {reply.json()["type"] for reply in replies if reply.status_code == 409} == {"email-taken"}
+    assert await owner.fetchval("SELECT count(*) FROM auth.users WHERE email = $1", email) == 1
+
+
+async def test_the_constraint_decides_between_two_who_both_saw_the_address_free(
+    resources: Resources, clock: ManualClock, owner: asyncpg.Connection
+) -> None:
+    """Hashing queues the requests of one process; those of several meet in the database only."""
+    email = new_email()
+    new = NewUser(email, "hashed elsewhere", "Asha Rao")
+    racing = (resources.db.transact(register_user, Act(now=clock.now()), new) for _ in range(8))
+    outcomes = await asyncio.gather(*racing, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["EmailTaken"] * 7 + ["User"]
     assert await owner.fetchval("SELECT count(*) FROM auth.users WHERE email = $1", email) == 1
 
 
