@@ -103,3 +103,34 @@ async def test_a_caller_that_leaves_during_commit_does_not_stop_it(
         assert await value_of(owner, counters, 1) == 1
         assert db._metrics.transactions.labels("committed")._value.get() == 1
         assert await db.transact(add, counters, 1) == 2
+
+
+async def test_a_caller_that_leaves_again_while_the_session_closes_waits_for_the_rollback(
+    database: TestDatabase, open_database: OpenDatabase, counters: str
+) -> None:
+    """The rollback is finished on the caller's behalf: its connection is whole afterwards and serves the next."""
+
+    async def lock_and_think(session: AsyncSession) -> None:
+        await add(session, counters, 1)
+        await asyncio.sleep(30)
+
+    async def backend(session: AsyncSession) -> int:
+        return int(await session.scalar(text("SELECT pg_backend_pid()")))
+
+    async with proxy_to(database.servers.port) as proxy:
+        db = await open_database(through(proxy, database.services), database_pool_size=1)
+        before = await db.transact(backend)
+        proxy.freeze_after = b"ROLLBACK"
+        task = asyncio.create_task(db.transact(lock_and_think))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await until(lambda: proxy.is_frozen)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.05)
+            assert not task.done()
+        proxy.freeze_after = None
+        proxy.thaw()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await db.transact(backend) == before
