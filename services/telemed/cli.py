@@ -34,7 +34,7 @@ app.add_typer(keys_app, name="keys")
 
 
 @app.command()
-def run(port: Annotated[int | None, typer.Option(help="Instead of PORT, or 3000.")] = None) -> None:
+def run(port: Annotated[int | None, typer.Option(min=0, max=65535, help="Instead of PORT, or 3000.")] = None) -> None:
     """Start a whole platform on this machine, with real servers and demo data."""
     from telemed.local.platform import run as run_platform
 
@@ -44,7 +44,7 @@ def run(port: Annotated[int | None, typer.Option(help="Instead of PORT, or 3000.
 @app.command()
 def serve(
     service: Annotated[str, typer.Argument(help=f"One of: {', '.join(DEPLOYABLES)}.")],
-    port: Annotated[int | None, typer.Option(help="Instead of PORT.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Instead of PORT.")] = None,
 ) -> None:
     """Answer HTTP requests as one service, or as all of them."""
     from telemed.kernel.http.server import serve as run_server
