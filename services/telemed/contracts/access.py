@@ -24,7 +24,7 @@ from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.idempotency import Once, Reply, ReplyVault, request_hash
 from telemed.kernel.identity import Claims
 from telemed.kernel.keys import derived_key
-from telemed.kernel.problems import Forbidden, NotAuthenticated, Problem
+from telemed.kernel.problems import FieldError, Forbidden, InvalidRequest, NotAuthenticated, Problem
 from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.context import current_trace
 
@@ -270,7 +270,7 @@ class Writes(AccessRule):
         idempotency_key: IdempotencyKey = None,
     ) -> Work:
         """Make the request's `Work`."""
-        return replace(self.begin(request, credentials), idempotency_key=idempotency_key)
+        return replace(self.begin(request, credentials), idempotency_key=_only(request, idempotency_key))
 
 
 class OptionalReads(Reads):
@@ -295,7 +295,15 @@ class PublicWrites(AccessRule):
 
     def __call__(self, request: Request, idempotency_key: IdempotencyKey = None) -> Work:
         """Make the request's `Work`."""
-        return replace(self.begin(request, None), idempotency_key=idempotency_key)
+        return replace(self.begin(request, None), idempotency_key=_only(request, idempotency_key))
+
+
+def _only(request: Request, key: str | None) -> str | None:
+    """Refuse a second `Idempotency-Key`: two parsers could choose two different ones, and repeat different things."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        wrong = FieldError(loc=["header", "Idempotency-Key"], msg="Send one key.", type="repeated")
+        raise InvalidRequest(errors=[wrong])
+    return key
 
 
 AnybodyReads = Annotated[Work, Depends(PublicReads(frozenset()))]
