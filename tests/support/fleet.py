@@ -80,7 +80,7 @@ async def joined(shared: SharedFleet) -> AsyncIterator[Fleet]:
         owner = await asyncpg.connect(shared.database.owner)
         stack.push_async_callback(owner.close)
         client = await stack.enter_async_context(shared.platform.new_client())
-        direct = {
+        direct: dict[int | None, httpx.AsyncClient] = {
             process.port: await stack.enter_async_context(httpx.AsyncClient(base_url=process.url, timeout=30))
             for process in shared.platform.processes
             if process.port is not None
