@@ -34,7 +34,7 @@ async def test_a_server_that_is_down_is_unavailable_at_once(open_database: OpenD
     started = time.monotonic()
     with pytest.raises(Unavailable):
         await db.transact(backend)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2.5
     assert events.named("database.lost")
 
 
@@ -48,7 +48,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_within_the_bound(
         started = time.monotonic()
         with pytest.raises(Unavailable):
             await db.transact(backend)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 2.5
 
 
 async def test_a_server_that_freezes_during_a_statement_is_unavailable_within_the_bound(
@@ -66,7 +66,7 @@ async def test_a_server_that_freezes_during_a_statement_is_unavailable_within_th
         started = time.monotonic()
         with pytest.raises((Unavailable, Overloaded)):
             await db.transact(backend)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 8
         proxy.thaw()
         assert await db.transact(backend)
 
@@ -124,7 +124,7 @@ async def test_a_commit_that_is_never_answered_ends_unknown_within_the_bound(
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             await db.transact(add, counters, 1)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 6
         assert proxy.connections == before, "a cancel request needs a connection of its own"
         proxy.freeze_after = None
         proxy.thaw()
