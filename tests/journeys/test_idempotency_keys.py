@@ -100,6 +100,26 @@ async def test_a_key_stands_for_one_request_on_every_write(scenes: Scenes, opera
     assert (reply.status_code, reply.json()["type"]) == (422, "key-reused")
 
 
+@pytest.mark.parametrize("operation", WRITES)
+async def test_every_write_sent_four_times_at_once_is_done_once(
+    scenes: Scenes, owner: asyncpg.Connection, operation: str
+) -> None:
+    """A client that is impatient with itself: one is done, the others hear the same or are told to wait."""
+    scene = await scenes.of(operation)
+
+    replies = await asyncio.gather(*(send(scene, operation, key="k3") for _ in range(4)))
+
+    done = [reply for reply in replies if reply.is_success]
+    assert {reply.json()["type"] for reply in replies if not reply.is_success} <= {"key-in-progress"}
+    assert sum("Idempotency-Replayed" not in reply.headers for reply in done) == 1
+    assert len({reply.content for reply in done}) == 1
+    written = await owner.fetchval(
+        "SELECT count(DISTINCT request_id) FROM audit.records WHERE request_id = ANY($1) AND outcome = 'allowed'",
+        [reply.headers["X-Request-ID"] for reply in replies],
+    )
+    assert written == 1
+
+
 async def test_two_patients_under_one_key_have_two_appointments(people: People, clinic: Clinic) -> None:
     """Neither is given the other's reply."""
     slots = await clinic.slots(await clinic.doctor(), 2)
