@@ -17,6 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 import redis.asyncio
 from starlette.types import ASGIApp
@@ -37,6 +38,11 @@ from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings
 
 _LOGICAL_DATABASES = 16  # of a Valkey server, as it comes
+
+
+# A busy machine is no failure; and a run leaves nothing in the checkout.
+hypothesis.settings.register_profile("telemed", deadline=None, database=None)
+hypothesis.settings.load_profile("telemed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
