@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -158,9 +159,22 @@ def load_settings() -> Settings:
         SettingsProblem: with one sentence that names the variable.
     """
     try:
-        return Settings(_env_file=LOCAL_PLATFORM_FILE)
+        return Settings(_env_file=None if _means_another_database() else LOCAL_PLATFORM_FILE)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsProblem(f"{name}: {message}." if name else f"{message}.") from error
+
+
+def _means_another_database() -> bool:
+    """Tell whether the environment names another database than the platform of this checkout has.
+
+    Then nothing of that platform's file may be used: its PEPPER on the other database would make password hashes
+    that nobody can ever match.
+    """
+    own = dotenv_values(LOCAL_PLATFORM_FILE).get("DATABASE_URL")
+    given = os.environ.get("DATABASE_URL")
+    if own is None or given == own:
+        return False
+    return given is not None or "POSTGRES_HOST" in os.environ

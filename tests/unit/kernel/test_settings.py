@@ -81,6 +81,22 @@ def test_a_platform_of_this_checkout_is_found(elsewhere: Path, monkeypatch: pyte
     assert load_settings().port == 4712
 
 
+def test_a_platform_with_another_database_is_left_alone(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its secrets belong to its own database: half of one platform and half of another would be neither."""
+    (elsewhere / ".telemed").mkdir()
+    file = elsewhere / ".telemed" / "platform.env"
+    file.write_text("DATABASE_URL=postgresql://here/a\nPORT=4711\n")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://there/b")
+    assert load_settings().port == 3000
+    monkeypatch.setenv("DATABASE_URL", "postgresql://here/a")
+    assert load_settings().port == 4711
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("POSTGRES_HOST", "there")
+    assert load_settings().port == 3000
+    file.write_text("PORT=4712\n")  # a platform on a database that was given to it
+    assert load_settings().port == 4712
+
+
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """As people write them in an environment."""
     monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.1,")
