@@ -1,7 +1,7 @@
 """Exported checkpoints: JSON lines that hold every record's hash, to be kept where the database's masters cannot reach.
 
-A line: {"v", "from_seq", "to_seq", "previous_chain_hash", "chain_hash", "made_at", "leaves": [[record id, hash], …]}, and if a
-key was there "signature" (Ed25519, hex, over the line without it and without its line break).
+A line: {"v", "from_seq", "to_seq", "previous_chain_hash", "chain_hash", "made_at", "leaves": [[record id, hash], …]},
+and, if a key was there, "signature" (Ed25519, hex, over the line without it and without its line break).
 """
 
 import json
