@@ -139,7 +139,7 @@ async def test_each_part_of_the_list_walks_its_index(owner: asyncpg.Connection) 
         )
         for part in ("patient", "doctor"):
             plan = await owner.fetch(
-                f"EXPLAIN SELECT id FROM booking.appointments WHERE {part}_id = $1"  # noqa: S608 - a name of ours
+                f"EXPLAIN SELECT id FROM booking.appointments WHERE {part}_id = $1"
                 " AND (starts_at, id) < (now(), $1) ORDER BY starts_at DESC, id DESC LIMIT 21",
                 uuid7(),
             )
