@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -15,7 +16,6 @@ from tests.support.databases import TestDatabase
 from tests.support.people import People
 from tests.support.platform import Platform, environment_of
 
-from telemed.contracts.roles import Role
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings, SettingsProblem
@@ -25,6 +25,7 @@ from telemed.local.demo.office_hours import office_slots
 from telemed.local.demo.seed import REQUEST_ID, SEED, seed
 from telemed.local.demo.story import AHEAD, HISTORY, Kind, tell
 
+README = Path(__file__).parents[3] / "README.md"
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # as the harness' clock
 NINE_TO_FIVE = OfficeHours(time(9), time(12), time(13), time(17), tuple(range(7)), 30)
 # A Monday morning, and the minute in which Europe's clocks are set back, on a Sunday night.
@@ -162,7 +163,7 @@ async def test_the_demos_password_satisfies_the_policy(api: httpx.AsyncClient) -
 
 
 async def test_what_is_printed_can_be_used(platform_processes: Platform, settings: Settings) -> None:
-    """The commands book a visit each time they are pasted; each account has its role and something to do.
+    """The commands book a visit each time they are pasted; the accounts have their roles; so does the README work.
 
     One test, because filling a platform takes seconds.
     """
@@ -173,35 +174,40 @@ async def test_what_is_printed_can_be_used(platform_processes: Platform, setting
     assert {visit["status"] for visit in visits} == {"booked"}
     assert len({visit["id"] for visit in visits}) == 3
     async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
-        await _conduct_the_waiting_visit(client)
+        await _log_in_as_everybody(client)
+    booked, started, prescribed = await asyncio.to_thread(_follow_the_readme, service.url)
+    assert booked["status"] == "booked"
+    assert started["status"] == "in_progress"
+    assert prescribed["consultation_id"] == started["id"]
 
 
 def _paste(text: str) -> dict[str, str]:
-    """Run the commands of the text as a shell that they are pasted into, and give what the last one shows."""
+    """Run the welcome's commands, and give what the last one shows."""
     lines = [line for line in text.splitlines() if "curl" in line]
     assert len(lines) == 4
-    pasted = subprocess.run(["bash"], input="\n".join(lines), capture_output=True, text=True, timeout=60, check=False)
-    assert pasted.stderr == ""
-    visit: dict[str, str] = json.loads(pasted.stdout)
+    (visit,) = _shown_by(lines)
     return visit
 
 
-async def _conduct_the_waiting_visit(client: httpx.AsyncClient) -> None:
-    headers = {}
+def _follow_the_readme(url: str) -> list[dict[str, str]]:
+    """Run the README's five calls, and give what they show."""
+    calls = README.read_text().split("\n## The API in five calls\n")[1].split("```sh\n")[1].split("```")[0]
+    assert "localhost:3000" in calls
+    return _shown_by(calls.replace("http://localhost:3000", url).splitlines())
+
+
+def _shown_by(lines: list[str]) -> list[dict[str, str]]:
+    """Run the lines as a shell does that they are pasted into."""
+    pasted = subprocess.run(["bash"], input="\n".join(lines), capture_output=True, text=True, timeout=60, check=False)
+    assert pasted.stderr == ""
+    return [json.loads(line) for line in pasted.stdout.splitlines()]
+
+
+async def _log_in_as_everybody(client: httpx.AsyncClient) -> None:
     for account in demo_accounts():
         login = await client.post("/auth/login", json={"email": account.email, "password": account.password})
-        headers[account.role] = {"Authorization": f"Bearer {login.json()['access_token']}"}
-        me = await client.get("/auth/me", headers=headers[account.role])
+        me = await client.get("/auth/me", headers={"Authorization": f"Bearer {login.json()['access_token']}"})
         assert me.json()["role"] == account.role
-    doctor = headers[Role.DOCTOR]
-    booked = (await client.get("/consultation?status=booked&limit=100", headers=doctor)).json()["items"]
-    waiting = f"/consultation/{booked[-1]['id']}"
-    assert (await client.post(f"{waiting}/start", headers=doctor)).status_code == 200
-    item = {"medicine": "Paracetamol 500 mg", "dosage": "1 tablet", "frequency": "twice a day", "duration_days": 3}
-    issued = await client.post(f"{waiting}/prescription", json={"items": [item]}, headers=doctor)
-    assert issued.status_code == 201
-    seen = await client.get(f"{waiting}/prescription", headers=headers[Role.PATIENT])
-    assert seen.json()["id"] == issued.json()["id"]
 
 
 async def _count(owner: asyncpg.Connection, what: str) -> int:
