@@ -74,6 +74,13 @@ def test_the_readme_explains_every_setting() -> None:
     }
 
 
+def test_the_example_of_an_environment_names_settings() -> None:
+    """A misspelt name would be ignored without a word, as an environment holds much else."""
+    names = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert names
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
+
+
 def test_the_readme_lists_every_target() -> None:
     """What `make help` lists is in the README."""
     targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
