@@ -1,6 +1,7 @@
 """Single flight: one load for everybody who asks meanwhile."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -95,25 +96,40 @@ async def test_run_next_sees_what_was_written_before_the_call() -> None:
     assert source.begun == 2
 
 
-async def test_run_next_is_never_late_however_the_calls_fall() -> None:
-    """At every possible moment of writing, a call that follows the write sees it."""
-    for pause in range(12):
-        flights, source = SingleFlight[int](), Source()
-        source.open.set()
-        stop = asyncio.Event()
+@pytest.mark.parametrize("pause", range(6))
+@pytest.mark.parametrize("loading", range(3))
+async def test_run_next_is_never_late_however_the_calls_fall(pause: int, loading: int) -> None:
+    """At every possible moment of writing, a call that follows the write sees it, whoever else is flying."""
+    flights = SingleFlight[int]()
+    written = 0
+    is_over = False
 
-        async def keep_asking(flights: SingleFlight[int] = flights, source: Source = source) -> None:
-            while not stop.is_set():  # noqa: B023 - used within the iteration
-                await flights.run_next("key", source.load)
+    async def load() -> int:
+        seen = written
+        for _ in range(loading):
+            await asyncio.sleep(0)
+        return seen
 
-        crowd = [asyncio.create_task(keep_asking()) for _ in range(5)]
+    async def keep_asking(ask: Callable[[str, Callable[[], Awaitable[int]]], Awaitable[int]], every: int) -> None:
+        while not is_over:
+            before = written
+            seen = await ask("key", load)
+            assert ask != flights.run_next or seen >= before
+            for _ in range(every):
+                await asyncio.sleep(0)
+
+    crowd = [
+        asyncio.create_task(keep_asking(ask, every))
+        for ask in (flights.run, flights.run_next)
+        for every in (1, 2, 3, 4)
+    ]
+    for number in range(1, 40):
         for _ in range(pause):
             await asyncio.sleep(0)
-        for written in range(1, 30):
-            source.value = written
-            assert await flights.run_next("key", source.load) >= written
-        stop.set()
-        await asyncio.gather(*crowd)
+        written = number
+        assert await flights.run_next("key", load) >= number
+    is_over = True
+    await asyncio.gather(*crowd)
 
 
 async def test_a_failed_flight_does_not_break_the_next() -> None:
