@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -178,6 +179,56 @@ async def test_a_process_killed_before_commit(
     assert (claim.answers[0].status, trial.met["201"]) == (201, 1)
     assert await contents(owner) == {name: count + 1 for name, count in before.items()}
     assert await faults(owner) == {}
+
+
+async def test_a_process_that_was_frozen_does_not_claim_what_it_has_lost(
+    platform_processes: Platform, live_people: People, live_clinic: Clinic, owner: asyncpg.Connection
+) -> None:
+    """While it is frozen the server ends its transaction and somebody else gets the slot; thawed, it says 503.
+
+    The moment is held open by a trigger that makes the insert slow enough to freeze the process meanwhile.
+    """
+    platform = platform_processes
+    name = await owner.fetchval("SELECT current_database()")
+    await owner.execute(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '1s'")
+    victim, _ = await platform.serve("booking", "booking")
+    loser, winner = await live_people.patients(2)
+    (slot,) = await live_clinic.slots(await live_clinic.doctor())
+    body = {"slot_id": slot["id"]}
+    await owner.execute(SLOW_INSERT)
+    async with httpx.AsyncClient(base_url=victim.url, timeout=30) as client:
+        wish = asyncio.create_task(replace(loser, client=client).post("/booking/slots/book", body, key="k"))
+        await until(lambda: sleeps(owner))
+        victim.signal(signal.SIGSTOP)
+        trial = Trial(SIZE, live_people)
+        claim = Claim(winner, slot["id"], "w")
+        # Half of these go to the frozen process and are not answered before it is thawed.
+        rival = [asyncio.create_task(trial.insist(claim)) for _ in range(2)]
+        await until(lambda: bool(claim.answers), within_seconds=20)
+        victim.signal(signal.SIGCONT)
+        lost = await wish
+    await asyncio.gather(*rival)
+
+    assert (claim.answers[0].status, len(set(claim.answers))) == (201, 1)
+    assert lost.status_code == 503, lost.text
+    again = await loser.post("/booking/slots/book", body, key="k")
+    assert (again.status_code, again.json()["type"]) == (409, "slot-taken")
+    assert await faults(owner) == {}
+
+
+SLOW_INSERT = """
+    CREATE FUNCTION booking.sleep() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+    CREATE TRIGGER slow AFTER INSERT ON booking.appointments FOR EACH STATEMENT EXECUTE FUNCTION booking.sleep();
+"""
+
+
+async def sleeps(owner: asyncpg.Connection) -> bool:
+    """Tell whether a transaction is in the middle of its insert: it holds the lock that its new row needs."""
+    holds = """
+        SELECT FROM pg_locks WHERE relation = 'booking.appointments'::regclass AND mode = 'RowExclusiveLock' AND granted
+    """
+    return bool(await owner.fetchval(f"SELECT EXISTS ({holds})"))
 
 
 async def contents(owner: asyncpg.Connection) -> dict[str, int]:
