@@ -14,7 +14,6 @@ import httpx
 import pytest
 from tests.support.clinic import Clinic
 from tests.support.fleet import Fleet
-from tests.support.ledger import faults
 from tests.support.openapi import operations
 from tests.support.people import Caller, People, User
 from tests.support.proxy import proxy_to, through
@@ -351,7 +350,7 @@ class TestAcrossProcesses:
             (201, replies[0].content, f"/consultation/{replies[0].json()['id']}")
         }
         assert sum("Idempotency-Replayed" not in reply.headers for reply in replies) == 1
-        assert await faults(fleet.owner) == {}
+        assert await fleet.faults() == {}
 
     async def test_a_client_that_went_away_learns_what_was_done(self, fleet: Fleet) -> None:
         """It closed the connection without waiting; under its key it hears of the one booking."""
@@ -370,7 +369,7 @@ class TestAcrossProcesses:
         first = await asyncio.wait_for(final(), 10)
         assert first.status_code == 201
         assert lasting(await patient.post(BOOK, {"slot_id": slot["id"]}, key="k")) == lasting(first)
-        assert await faults(fleet.owner) == {}
+        assert await fleet.faults() == {}
 
     async def test_an_unknown_outcome_is_found_out_under_the_key(self, fleet: Fleet) -> None:
         """The connection to PostgreSQL breaks during COMMIT: 503 and not success; the retry finds one booking."""
@@ -390,7 +389,7 @@ class TestAcrossProcesses:
             await fleet.platform.stop(process)
         assert found.status_code == 201
         assert lasting(await patient.post(BOOK, {"slot_id": slot["id"]}, key="k")) == lasting(found)
-        assert await faults(fleet.owner) == {}
+        assert await fleet.faults() == {}
 
 
 async def hang_up(port: int | None, patient: User, slot_id: str) -> None:

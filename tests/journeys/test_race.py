@@ -11,7 +11,6 @@ from uuid import UUID
 import httpx
 from tests.support.clinic import SLOT, doctor_card
 from tests.support.fleet import Fleet
-from tests.support.ledger import faults
 from tests.support.people import Caller, User
 from tests.support.scenes import PASSWORD, PRESCRIBE, example_of
 
@@ -55,7 +54,7 @@ async def test_of_two_hundred_patients_one_gets_the_slot(fleet: Fleet) -> None:
     replies = await at_once(patient.post("/booking/slots/book", {"slot_id": slot["id"]}) for patient in patients)
 
     assert heard(replies) == {"201": 1, "slot-taken": RIVALS - 1}
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_every_slot_of_many_finds_one_patient(fleet: Fleet) -> None:
@@ -69,7 +68,7 @@ async def test_every_slot_of_many_finds_one_patient(fleet: Fleet) -> None:
     won = Counter(slot for (slot, _), reply in zip(wishes, replies, strict=True) if reply.status_code == 201)
     assert won == dict.fromkeys(slots, 1)
     assert heard(replies) == {"201": 20, "slot-taken": 180}
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_of_overlapping_batches_one_is_published(fleet: Fleet) -> None:
@@ -101,7 +100,7 @@ async def test_withdrawing_and_booking_never_both_win(fleet: Fleet) -> None:
 
     for replies in await asyncio.gather(*map(pair, slots, patients)):
         assert heard(replies) in ({"201": 1, "slot-booked": 1}, {"not-found": 1, "204": 1})
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_a_cancellation_and_a_start_never_both_win(fleet: Fleet) -> None:
@@ -119,7 +118,7 @@ async def test_a_cancellation_and_a_start_never_both_win(fleet: Fleet) -> None:
         winner = "cancelled" if cancel.status_code == 200 else "in_progress"
         assert loser.json()["state"] == winner
         ended[winner] += 1
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_cancelling_and_moving_never_both_win(fleet: Fleet) -> None:
@@ -139,7 +138,7 @@ async def test_cancelling_and_moving_never_both_win(fleet: Fleet) -> None:
             "SELECT count(*) FROM booking.appointments WHERE patient_id = $1 AND status = 'booked'", UUID(patient.id)
         )
         assert standing == (1 if move.is_success else 0)
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_an_appointment_that_is_moved_twice_at_once_is_moved_once(fleet: Fleet) -> None:
@@ -153,7 +152,7 @@ async def test_an_appointment_that_is_moved_twice_at_once_is_moved_once(fleet: F
     )
 
     assert heard(replies) == {"200": 1, "step-not-allowed": 4}
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_patients_who_exchange_their_slots_do_not_lock_each_other_out(fleet: Fleet) -> None:
@@ -172,7 +171,7 @@ async def test_patients_who_exchange_their_slots_do_not_lock_each_other_out(flee
     )
 
     assert heard(replies) == {"200": 4, "slot-taken": 16}
-    assert await faults(fleet.owner) == {}
+    assert await fleet.faults() == {}
 
 
 async def test_one_address_is_registered_once(fleet: Fleet) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from tests.support import ledger
 from tests.support.clinic import Clinic
 from tests.support.databases import TestDatabase
 from tests.support.people import People, User
@@ -39,6 +40,13 @@ class Fleet:
     clinic: Clinic
     owner: asyncpg.Connection
     direct: dict[int | None, httpx.AsyncClient]  # by port
+    faults_before: dict[str, list[str]]
+
+    async def faults(self) -> dict[str, list[str]]:
+        """Give what this test has broken; what another one left behind is that one's failure."""
+        found = await ledger.faults(self.owner)
+        new = {name: sorted(set(rows) - set(self.faults_before.get(name, []))) for name, rows in found.items()}
+        return {name: rows for name, rows in new.items() if rows}
 
     def of(self, name: str) -> list[TelemedProcess]:
         """Give the processes of one service."""
@@ -86,4 +94,5 @@ async def joined(shared: SharedFleet) -> AsyncIterator[Fleet]:
             if process.port is not None
         }
         people = People(client, shared.database.owner, shared.settings, SystemClock())
-        yield Fleet(shared.platform, shared.settings, client, people, Clinic(people, tomorrow), owner, direct)
+        clinic, before = Clinic(people, tomorrow), await ledger.faults(owner)
+        yield Fleet(shared.platform, shared.settings, client, people, clinic, owner, direct, before)
