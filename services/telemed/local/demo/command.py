@@ -13,6 +13,7 @@ from telemed.kernel.problems import Overloaded, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings, SettingsProblem
+from telemed.kernel.telemetry.logs import configure_logs
 from telemed.local.demo.seed import Report, seed
 
 _NOT_MIGRATED = frozenset({"3F000", "42P01"})  # no such schema, no such table
@@ -26,6 +27,8 @@ async def seed_demo(services: Sequence[Service], settings: Settings) -> None:
     Raises:
         SettingsProblem: the platform is not one for demos, or cannot be reached.
     """
+    # What goes wrong ends in one sentence; a person at a terminal needs no log besides.
+    configure_logs(level="ERROR", service="seed")
     async with open_resources(settings, constraint_problems=constraint_problems(services)) as resources:
         with _progress() as report:
             try:
