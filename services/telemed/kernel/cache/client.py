@@ -56,9 +56,11 @@ class Cache:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            # More than once if need be: redis-py waits with `asyncio.wait_for`, which on Python 3.11 forgets a
+            # cancellation that comes together with the answer, and the process would never end.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=0.1)
 
     async def _watch(self) -> None:
         while True:
