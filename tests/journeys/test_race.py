@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 from tests.support.clinic import SLOT, doctor_card
 from tests.support.fleet import Fleet
 from tests.support.people import Caller, User
 from tests.support.scenes import PASSWORD, PRESCRIBE, example_of
+from tests.support.waiting import until
 
 from telemed.kernel.text import rfc3339
 
@@ -253,6 +255,31 @@ async def test_a_storm_of_refreshes_neither_forks_the_family_nor_logs_out(fleet:
     newest = replies[0].json()
     assert (await Caller(fleet.client, newest["access_token"]).get("/auth/me")).status_code == 200
     assert (await nobody.post("/auth/refresh", {"refresh_token": newest["refresh_token"]})).status_code == 200
+
+
+async def test_a_refresh_judges_by_what_it_waited_for(fleet: Fleet) -> None:
+    """A duplicate that was held up while the client went on twice is a reuse; it must not turn the family back."""
+    nobody, account = fleet.people.nobody, {"email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
+    assert (await nobody.post("/auth/register", account | {"full_name": "Asha Rao"})).status_code == 201
+    tokens = (await nobody.post("/auth/login", account)).json()
+    user = Caller(fleet.client, tokens["access_token"])
+    mine = "id = (SELECT s.id FROM auth.sessions AS s JOIN auth.users AS u ON u.id = s.user_id WHERE u.email = $1)"
+    async with fleet.owner.transaction():
+        await fleet.owner.execute(f"SELECT FROM auth.sessions WHERE {mine} FOR UPDATE", account["email"])
+        late = asyncio.create_task(nobody.post("/auth/refresh", {"refresh_token": tokens["refresh_token"]}))
+        await until(lambda: somebody_waits_for(fleet.owner))
+        await fleet.owner.execute(
+            f"UPDATE auth.sessions SET generation = 2, rotated_at = now() WHERE {mine}", account["email"]
+        )
+
+    assert heard([await late]) == {"invalid-refresh-token": 1}
+    assert (await user.get("/auth/me")).status_code == 401
+
+
+async def somebody_waits_for(owner: asyncpg.Connection) -> bool:
+    """Tell whether another transaction waits for this connection's locks."""
+    waiting = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    return bool(await owner.fetchval(f"SELECT EXISTS ({waiting})"))
 
 
 async def test_first_entries_of_one_doctor_at_once_make_one(fleet: Fleet) -> None:
