@@ -25,7 +25,7 @@ HISTORY_PUBLISHED = HISTORY + timedelta(days=1)
 AHEAD_PUBLISHED = timedelta(days=6)
 # The visits of the last hour may still be running; the demo begins after them.
 SETTLED = timedelta(hours=1)
-PAST_VISITS_PER_PATIENT = (3, 4, 5)
+PAST_VISITS_PER_PATIENT = (2, 3, 3)
 COMING_VISITS_PER_PATIENT = (1, 1, 2)
 # The demo's patient and doctor have a visit that may be started at once: nobody has to wait for office hours.
 WAITING_BEGINS_IN = timedelta(minutes=10)
