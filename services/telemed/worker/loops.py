@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 import traceback
+from collections.abc import Iterable
 from datetime import timedelta
 
 from telemed.kernel.database import sqlstate
@@ -45,6 +46,18 @@ async def repeat(job: Job, resources: Resources, stopping: asyncio.Event) -> Non
 async def _pause(stopping: asyncio.Event, pause: timedelta) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), pause.total_seconds())
+
+
+async def cut_short(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel the tasks and wait for their end; a running COMMIT is waited for.
+
+    Cancels more than once if need be: a driver may forget a cancellation that comes together with its answer.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
 
 
 def described(error: BaseException) -> dict[str, object]:

@@ -18,7 +18,7 @@ from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.worker import queries
-from telemed.worker.loops import described
+from telemed.worker.loops import cut_short, described
 from telemed.worker.rules import DELIVERY_BOUND, LEASE, MAX_ATTEMPTS, is_worn_out, retry_pause
 
 log = get_logger("outbox")
@@ -67,10 +67,7 @@ class Relay:
         """Let running deliveries end; after *grace* give them up, their leases run out by themselves."""
         if self._running:
             await asyncio.wait(self._running, timeout=grace.total_seconds())
-        left = list(self._running)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cut_short(self._running)
 
     async def _free_slots(self) -> int:
         """Wait until half of the slots are free, so that a backlog is not claimed one by one.

@@ -11,7 +11,7 @@ from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.logs import configure_logs, get_logger
 from telemed.worker.housekeeping import HOUSEKEEPING
-from telemed.worker.loops import repeat
+from telemed.worker.loops import cut_short, repeat
 from telemed.worker.relay import Relay
 
 log = get_logger("worker")
@@ -50,9 +50,9 @@ async def run_jobs(services: Sequence[Service], resources: Resources, stopping: 
     resources.health.is_draining = True
     deadline = asyncio.get_running_loop().time() + resources.settings.shutdown_grace_seconds
     await asyncio.wait(loops, timeout=resources.settings.shutdown_grace_seconds)
-    for late in (task for task in loops if not task.done()):
+    late = [task for task in loops if not task.done()]
+    for task in late:
         # What it did not commit is as if it had never begun; the next worker does it.
-        log.warning("job.cut_short", job=late.get_name())
-        late.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+        log.warning("job.cut_short", job=task.get_name())
+    await cut_short(late)
     await relay.drain(timedelta(seconds=max(0.0, deadline - asyncio.get_running_loop().time())))
