@@ -1,6 +1,6 @@
 """Who may call a route, and the one way from a route into the database.
 
-A route declares its access by the type of its `work` parameter (`PatientWrites`, `ParticipantReads`, …); a test
+A route declares its access by the type of its `work` parameter (`PatientWrites`, `UserReads`, …); a test
 walks all routes and refuses one that declares none and is not on the public list. The token is verified locally,
 role and session are read from the database inside the very transaction that does the work.
 """
@@ -312,10 +312,6 @@ VisitorReads = Annotated[Work, Depends(OptionalReads(ALL_ROLES))]
 UserReads = Annotated[Work, Depends(Reads(ALL_ROLES))]
 UserWrites = Annotated[Work, Depends(Writes(ALL_ROLES))]
 PatientWrites = Annotated[Work, Depends(Writes(frozenset({Role.PATIENT})))]
-DoctorReads = Annotated[Work, Depends(Reads(frozenset({Role.DOCTOR})))]
 DoctorWrites = Annotated[Work, Depends(Writes(frozenset({Role.DOCTOR})))]
-# Patient or doctor: which of them it is, and whether the thing is theirs, is the operation's business.
-ParticipantReads = Annotated[Work, Depends(Reads(frozenset({Role.PATIENT, Role.DOCTOR})))]
-ParticipantWrites = Annotated[Work, Depends(Writes(frozenset({Role.PATIENT, Role.DOCTOR})))]
 AdminReads = Annotated[Work, Depends(Reads(frozenset({Role.ADMIN})))]
 AdminWrites = Annotated[Work, Depends(Writes(frozenset({Role.ADMIN})))]

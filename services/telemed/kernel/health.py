@@ -1,11 +1,10 @@
 """Whether this process should get traffic: not while it drains, not while its event loop is stuck."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
+from telemed.kernel.background import in_background
 from telemed.kernel.telemetry.metrics import Metrics
 
 _BEAT_SECONDS = 0.25
@@ -30,16 +29,9 @@ class Health:
             reasons.append("event loop stuck")
         return reasons
 
-    @asynccontextmanager
-    async def watch_loop(self) -> AsyncIterator[None]:
+    def watch_loop(self) -> AbstractAsyncContextManager[None]:
         """Measure how late the event loop is, for as long as the context lasts."""
-        task = asyncio.create_task(self._beat())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        return in_background(self._beat())
 
     async def _beat(self) -> None:
         while True:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.booking.appointments import queries
-from telemed.booking.appointments.rules import stored_statuses
-from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment, ShownStatus
+from telemed.booking.appointments.rules import ShownStatus, stored_as
+from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
 from telemed.booking.problems import DifferentDoctor
 from telemed.booking.slots.models import SlotStatus
 from telemed.booking.slots.operations import gone, gone_payload
@@ -22,6 +21,7 @@ from telemed.booking.slots.shelf import GoneSlot
 from telemed.contracts.appointments import (
     Appointment,
     AppointmentStatus,
+    appointments_of,
     get_appointment,
     lock_appointment,
     step,
@@ -145,12 +145,11 @@ async def read_appointment(session: AsyncSession, act: Act, appointment_id: Appo
 
 
 async def list_appointments(
-    session: AsyncSession, act: Act, *, status: ShownStatus | None, before: Cursor | None, limit: int
+    session: AsyncSession, act: Act, *, status: ShownStatus | None, after: Cursor | None, limit: int
 ) -> Page[AppointmentReply]:
     """Show the actor's own appointments, latest first."""
-    found = await queries.appointments_of(
-        session, act.known_actor, statuses=stored_statuses(status), before=before, limit=limit + 1
-    )
+    states = stored_as(status) if status is not None else ()
+    found = await appointments_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
     if found:
         await append_audit(session, act, *(_entry("appointment.read", appointment) for appointment in found[:limit]))
     return page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
@@ -188,9 +187,8 @@ async def _occupy(
         created_at=act.now,
     )
     session.add(appointment)
-    await (
-        session.flush()
-    )  # the second wall speaks here: appointments_doctor_no_overlap, appointments_patient_no_overlap
+    # The second wall speaks here: appointments_doctor_no_overlap and appointments_patient_no_overlap.
+    await session.flush()
     return appointment
 
 

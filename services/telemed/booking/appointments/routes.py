@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query, Response
 
 from telemed.booking.appointments import operations
 from telemed.booking.appointments.operations import Changed
-from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment, ShownStatus
+from telemed.booking.appointments.rules import ShownStatus
+from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
 from telemed.booking.problems import DifferentDoctor, PatientBusy, SlotContended, SlotStarted, SlotTaken
 from telemed.booking.slots.shelf import SlotShelf
-from telemed.contracts.access import ParticipantReads, PatientWrites, UserReads, UserWrites
+from telemed.contracts.access import PatientWrites, UserReads, UserWrites
 from telemed.contracts.appointments import StepNotAllowed
 from telemed.contracts.ids import AppointmentId
 from telemed.kernel.http.strict_json import StrictRoute
@@ -48,17 +49,17 @@ async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
 @router.get(
     "/appointments",
     response_model=Page[AppointmentReply],
-    responses=raises(NotAuthenticated, Forbidden),
+    responses=raises(NotAuthenticated),
     summary="Page through one's own appointments",
 )
 async def list_appointments(
-    work: ParticipantReads,
+    work: UserReads,
     status: Annotated[ShownStatus | None, Query(description="Only those that stand here.")] = None,
     limit: Limit = 20,
     cursor: CursorText | None = None,
 ) -> Page[AppointmentReply]:
     """Show the caller's appointments, latest first."""
-    return await work.read(operations.list_appointments, status=status, before=Cursor.decode(cursor), limit=limit)
+    return await work.read(operations.list_appointments, status=status, after=Cursor.decode(cursor), limit=limit)
 
 
 @router.get(

@@ -1,14 +1,12 @@
 """What appointments look like on the wire."""
 
-from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from telemed.contracts.appointments import Appointment, AppointmentStatus
+from telemed.booking.appointments.rules import ShownStatus, status_shown
+from telemed.contracts.appointments import Appointment
 from telemed.kernel.text import Instant, Text1000
-
-ShownStatus = Literal["booked", "cancelled", "rescheduled", "completed", "no_show"]
 
 _SLOT_ID = "0198f3c2-8b21-7d4f-8a65-4a2d6c8e3fa1"
 
@@ -64,6 +62,4 @@ class AppointmentReply(BaseModel):
     @classmethod
     def of(cls, appointment: Appointment) -> "AppointmentReply":
         """Show the appointment."""
-        status = AppointmentStatus(appointment.status)
-        shown = AppointmentStatus.BOOKED if status is AppointmentStatus.IN_PROGRESS else status
-        return cls.model_validate(appointment.model_dump() | {"status": shown.value})
+        return cls.model_validate(appointment.model_dump() | {"status": status_shown(appointment.status)})

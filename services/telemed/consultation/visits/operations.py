@@ -5,10 +5,9 @@ from datetime import timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
-from telemed.consultation.visits.queries import consultations_of
 from telemed.consultation.visits.rules import VisitStatus, require_late, require_open, stored_as
 from telemed.consultation.visits.schemas import ConsultationReply
-from telemed.contracts.appointments import Appointment, step
+from telemed.contracts.appointments import Appointment, appointments_of, step
 from telemed.contracts.events import CONSULTATION_COMPLETED, CONSULTATION_MISSED, CONSULTATION_STARTED
 from telemed.contracts.ids import AppointmentId
 from telemed.kernel.acts import Act
@@ -22,7 +21,7 @@ async def list_consultations(
 ) -> Page[ConsultationReply]:
     """Show a page of the actor's own, those that start latest first; each one shown is a look of its own."""
     states = stored_as(status) if status is not None else []
-    found = await consultations_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
+    found = await appointments_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
     if found:
         await append_audit(session, act, *(_entry("consultation.read", one) for one in found[:limit]))
     return page_of(found, limit, item=ConsultationReply.of, place=lambda one: Cursor(one.starts_at, one.id))

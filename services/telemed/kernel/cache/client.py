@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TypeVar
 
 import redis.asyncio
 
+from telemed.kernel.background import in_background
 from telemed.kernel.cache.breaker import Breaker
 from telemed.kernel.clock import Clock
 from telemed.kernel.telemetry.logs import get_logger
@@ -45,22 +46,13 @@ class Cache:
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
 
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
+    def watched(self) -> AbstractAsyncContextManager[None]:
         """Ask Redis for a sign of life every second, for as long as the context lasts.
 
         A process without traffic would otherwise not notice that Redis was away, and would trust afterwards what
         others could not correct meanwhile.
         """
-        task = asyncio.create_task(self._watch())
-        try:
-            yield
-        finally:
-            # More than once if need be: redis-py waits with `asyncio.wait_for`, which on Python 3.11 forgets a
-            # cancellation that comes together with the answer, and the process would never end.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=0.1)
+        return in_background(self._watch())
 
     async def _watch(self) -> None:
         while True:
