@@ -135,42 +135,17 @@ async def test_others_are_refused_and_their_try_is_recorded(
     assert (await people.nobody.get("/audit/events")).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"actor_id": "x"},
-        {"action": "no verb"},
-        {"action": "\x00"},
-        {"entity_type": "a" * 81},
-        {"outcome": "maybe"},
-        {"from_": "9999-12-31T23:59:59Z"},
-        {"from_": "yesterday"},
-        {"from_": "2026-11-23T08:00:00Z", "to": "2026-11-23T08:00:00Z"},
-        {"limit": 0},
-        {"limit": 10**30},
-        {"cursor": "e30"},
-        {"cursor": "\ud800".encode("utf-8", "surrogatepass")},
-    ],
-)
-async def test_a_query_that_means_nothing_is_refused(people: People, query: dict[str, Any]) -> None:
-    """422 with the parameter named, never 500."""
-    reply = await (await people.admin()).get("/audit/events", **query)
-    assert (reply.status_code, reply.json()["type"]) == (422, "invalid-request")
-    assert reply.json()["errors"][0]["loc"][0] == "query"
+PLANS = {
+    "patient_id = '{id}' AND outcome = 'denied'": "records_patient",
+    "entity_id = '{id}'": "records_entity",
+    "actor_id = '{id}' AND action = 'thing.read'": "records_actor",
+    "action = 'rare.act'": "records_action",
+    "outcome = 'denied' AND outcome <> 'allowed'": "records_not_allowed",
+    "entity_type = 'thing'": "records_time",
+}
 
 
-@pytest.mark.parametrize(
-    ("condition", "index"),
-    [
-        ("patient_id = '{id}' AND outcome = 'denied'", "records_patient"),
-        ("entity_id = '{id}'", "records_entity"),
-        ("actor_id = '{id}' AND action = 'thing.read'", "records_actor"),
-        ("action = 'rare.act'", "records_action"),
-        ("outcome = 'denied' AND outcome <> 'allowed'", "records_not_allowed"),
-        ("entity_type = 'thing'", "records_time"),
-    ],
-)
-async def test_a_page_comes_from_an_index(owner: asyncpg.Connection, condition: str, index: str) -> None:
+async def test_a_page_comes_from_an_index(owner: asyncpg.Connection) -> None:
     """In its order, without a sort and without reading the whole trail."""
     await owner.execute(
         """
@@ -182,13 +157,14 @@ async def test_a_page_comes_from_an_index(owner: asyncpg.Connection, condition: 
         """
     )
     await owner.execute("ANALYZE audit.records")
-    rows = await owner.fetch(
-        f"""
-        EXPLAIN SELECT * FROM audit.records
-        WHERE {condition.format(id=uuid7())} AND (recorded_at, id) < (now(), '{uuid7()}')
-        ORDER BY recorded_at DESC, id DESC LIMIT 51
-        """
-    )
-    plan = "\n".join(row[0] for row in rows)
-    assert f"Index Scan Backward using {index} " in plan
-    assert "Sort" not in plan
+    for condition, index in PLANS.items():
+        rows = await owner.fetch(
+            f"""
+            EXPLAIN SELECT * FROM audit.records
+            WHERE {condition.format(id=uuid7())} AND (recorded_at, id) < (now(), '{uuid7()}')
+            ORDER BY recorded_at DESC, id DESC LIMIT 51
+            """
+        )
+        plan = "\n".join(row[0] for row in rows)
+        assert f"Index Scan Backward using {index} " in plan
+        assert "Sort" not in plan
