@@ -1,7 +1,6 @@
 """Races between processes: whoever is many and at once, there is one winner, and everybody else hears why."""
 
 import asyncio
-import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Iterable
@@ -72,29 +71,6 @@ async def test_every_slot_of_many_finds_one_patient(fleet: Fleet) -> None:
     assert won == dict.fromkeys(slots, 1)
     assert heard(replies) == {"201": 20, "slot-taken": 180}
     assert await fleet.faults() == {}
-
-
-async def test_a_patient_at_many_doctors_at_once_waits_in_line(fleet: Fleet) -> None:
-    """One booking; the others are refused in turn, not run again after deadlocks under the constraint."""
-    patient = await fleet.people.patient()
-    slots = [(await fleet.clinic.slots(await fleet.clinic.doctor()))[0]["id"] for _ in range(20)]
-    before = await transactions_run_again(fleet)
-
-    replies = await at_once(patient.post("/booking/slots/book", {"slot_id": slot}) for slot in slots)
-
-    assert heard(replies) == {"201": 1, "patient-busy": 19}
-    assert await transactions_run_again(fleet) == before
-    assert await fleet.faults() == {}
-
-
-async def transactions_run_again(fleet: Fleet) -> float:
-    """Add up what booking's processes count of transactions that lost a deadlock or a serialization race."""
-    found = [
-        re.search(r'^telemed_\w*transactions\w*\{outcome="retried"\} (\S+)$', metrics.text, re.MULTILINE)
-        for process in fleet.of("booking")
-        if (metrics := await fleet.direct[process.port].get("/metrics"))
-    ]
-    return sum(float(line[1]) for line in found if line)
 
 
 async def test_of_overlapping_batches_one_is_published(fleet: Fleet) -> None:
