@@ -2,11 +2,13 @@
 
 from typing import Final
 
-APPOINTMENT_BOOKED: Final = "appointment.booked"  # appointment_id, slot_id, doctor_id, patient_id, starts_at
+# appointment_id, slot_id, slot_version, doctor_id, patient_id, starts_at
+APPOINTMENT_BOOKED: Final = "appointment.booked"
 APPOINTMENT_CANCELLED: Final = "appointment.cancelled"  # appointment_id, slot_id, doctor_id, patient_id
-APPOINTMENT_RESCHEDULED: Final = "appointment.rescheduled"  # appointment_id, successor_id, slot_id, new_slot_id
+# appointment_id, successor_id, slot_id, doctor_id, patient_id
+APPOINTMENT_RESCHEDULED: Final = "appointment.rescheduled"
 SLOTS_PUBLISHED: Final = "slots.published"  # doctor_id, slot_ids
-SLOT_WITHDRAWN: Final = "slot.withdrawn"  # slot_id, doctor_id
+SLOT_WITHDRAWN: Final = "slot.withdrawn"  # slot_id, slot_version, doctor_id
 DOCTOR_CHANGED: Final = "doctor.changed"  # doctor_id
 CONSULTATION_STARTED: Final = "consultation.started"  # consultation_id, doctor_id, patient_id
 CONSULTATION_COMPLETED: Final = "consultation.completed"  # consultation_id, doctor_id, patient_id

@@ -15,7 +15,7 @@ import asyncpg
 import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
 import sqlmodel
-from sqlalchemy import event, text
+from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -41,6 +41,8 @@ ConstraintProblems = Mapping[str, type[Problem]]
 # A transaction that lost a serialization race or a deadlock is run again; the others have gone on by then.
 MAX_ATTEMPTS = 5
 LOCK_NOT_AVAILABLE = "55P03"
+# What a server says that refuses the connection itself: wrong password or role, no such database, not accepting.
+_REFUSED = frozenset({"28000", "28P01", "3D000", "55000"})
 _RETRIED = frozenset({"40001", "40P01"})
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 8.0
@@ -197,6 +199,8 @@ class Database:
             return self._unavailable(error)
         if sqlstate(error) in {"53300", "57014", LOCK_NOT_AVAILABLE}:  # too many connections, statement timeout
             return Overloaded()
+        if sqlstate(error) in _REFUSED:
+            return self._unavailable(error)
         return None
 
     def _watch_commits(self) -> None:
@@ -228,9 +232,18 @@ class _Session(AsyncSession):
     execute = sqlalchemy.ext.asyncio.AsyncSession.execute
 
 
+def asyncpg_url(address: str) -> URL:
+    """Read a ``postgresql://`` address as libpq writes it, ``sslmode`` included, for SQLAlchemy on asyncpg."""
+    url = make_url(address.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+asyncpg")
+    mode = url.query.get("sslmode")
+    if mode is None:
+        return url
+    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+
+
 def _engine(url: str, settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1).replace("postgres://", "postgresql+asyncpg://", 1),
+        asyncpg_url(url),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout_seconds,

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     access_token_seconds: int = Field(default=600, ge=5, le=3600)
     refresh_token_seconds: int = Field(default=30 * 24 * 3600, ge=60)
     refresh_grace_seconds: float = Field(default=10.0, ge=0, le=120)
-    # Secret of the password pre-hash, the refresh tokens and the cursors. Derived from JWT_SECRET if absent.
+    # Secret of the password pre-hash, the refresh tokens and the idempotency keys. Derived from JWT_SECRET if absent.
     pepper: SecretStr | None = None
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     bcrypt_threads: int = Field(default=1, ge=1, le=64)
@@ -74,7 +74,8 @@ class Settings(BaseSettings):
 
     visit_opens_before_minutes: int = Field(default=15, ge=0, le=24 * 60)
     search_fresh_seconds: float = Field(default=10.0, gt=0)
-    search_stale_seconds: float = Field(default=240.0, gt=0)
+    # Below the time for which search remembers what is gone (booking/slots/shelf.py: GONE_WINDOW).
+    search_stale_seconds: float = Field(default=240.0, gt=0, le=270)
     idempotency_keep_hours: int = Field(default=24, ge=1)
 
     # Ed25519 key (PEM) with which exported checkpoints are signed. Belongs to whoever exports, not to the services.

@@ -2,8 +2,6 @@
 
 import asyncio
 import http.client
-import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -16,6 +14,7 @@ import asyncpg
 
 from telemed.local import roles
 from telemed.local.account import server_account
+from telemed.local.demo.welcome import welcome
 from telemed.local.postgres import start_postgres
 from telemed.local.preflight import given_port, require_free, require_space
 from telemed.local.problems import LocalProblem, explain_log, explain_os_error
@@ -274,8 +273,6 @@ def _ending(running: Running) -> str:
 
 
 def _welcome(port: int) -> str:
-    """Return what the seeded demo has to say: accounts and commands to try."""
+    """Return what there is to try: the demo's accounts and commands, unless the database is somebody's own."""
     address = f"http://localhost:{port}"
-    if importlib.util.find_spec("telemed.local.demo") is None:
-        return address
-    return str(importlib.import_module("telemed.local.demo").welcome(address))
+    return f"  API        {address}\n  try it at  {address}/docs" if _is_given(OWN_POSTGRES) else welcome(address)

@@ -7,6 +7,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from telemed.kernel.database import asyncpg_url
+
 # Any number will do, as long as every migration takes the same.
 _MIGRATION_LOCK = 7_035_202_611
 
@@ -22,7 +24,7 @@ def _run(connection: Connection) -> None:
 
 
 async def _main() -> None:
-    url = context.config.attributes["database_url"].replace("postgresql://", "postgresql+asyncpg://", 1)
+    url = asyncpg_url(context.config.attributes["database_url"])
     engine = create_async_engine(url, poolclass=NullPool, connect_args={"statement_cache_size": 0, "timeout": 10})
     try:
         async with engine.connect() as connection:

@@ -3,27 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from telemed.booking.doctors.schemas import DOCTOR_CARD_EXAMPLE, DoctorCard, Language
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.kernel.paging import MAX_LIMIT, CursorText
-from telemed.kernel.text import Instant, Line80
+from telemed.kernel.text import Instant, Line80, QueryInstant
 
 _SLOT_ID = "0198f3c2-8b21-7d4f-8a65-4a2d6c8e3fa1"
 _DOCTOR_ID = "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"
 _TIMES: dict[str, JsonValue] = {"starts_at": "2026-11-24T09:00:00Z", "ends_at": "2026-11-24T09:20:00Z"}
-
-
-def _plus(value: object) -> object:
-    # In a query string an unescaped plus means a space: "…T09:00:00 05:30" was meant as an offset.
-    if isinstance(value, str) and len(value) > 6 and value[-6] == " ":
-        return value[:-6] + "+" + value[-5:]
-    return value
-
-
-# An instant in a query string.
-QueryInstant = Annotated[Instant, BeforeValidator(_plus, json_schema_input_type=str)]
 
 
 class SlotTimes(BaseModel):

@@ -70,7 +70,6 @@ def upgrade() -> None:
         "CREATE INDEX appointments_of_doctor ON booking.appointments (doctor_id, starts_at, id)",
         "GRANT SELECT, INSERT, UPDATE ON booking.doctors, booking.slots, booking.appointments TO telemed_services",
         "GRANT SELECT, UPDATE ON booking.doctors TO telemed_worker",
-        "GRANT SELECT ON booking.slots, booking.appointments TO telemed_worker",
     )
 
 

@@ -41,7 +41,8 @@ def upgrade() -> None:
         # One row; whoever locks it is the chain's only writer.
         """
         CREATE TABLE audit.chain_head (
-            is_head boolean CONSTRAINT chain_head_pkey PRIMARY KEY DEFAULT true CONSTRAINT chain_head_one CHECK (is_head),
+            is_head boolean DEFAULT true
+                CONSTRAINT chain_head_pkey PRIMARY KEY CONSTRAINT chain_head_one CHECK (is_head),
             seq bigint NOT NULL,
             chain_hash bytea NOT NULL
         )
