@@ -82,6 +82,10 @@ class CacheAside(Generic[V]):
         self._clock = clock
         self._metrics = metrics
         self._flights: SingleFlight[V] = SingleFlight()
+        # Look-ups and corrections fly together too, but only those that had not begun when the caller came: a burst
+        # of readers asks the store twice, not once each, and nobody gets an answer that is older than the question.
+        self._lookups: SingleFlight[Lookup[V]] = SingleFlight()
+        self._corrections: SingleFlight[V] = SingleFlight()
 
     async def get(self, key: str, load: Callable[[], Awaitable[V]]) -> Found[V]:
         """Give the value for *key*, loading it if need be.
@@ -90,7 +94,7 @@ class CacheAside(Generic[V]):
             Whatever *load* raises, unless a stored value can stand in for an unreachable source.
         """
         try:
-            found = await self._store.fetch(key)
+            found = await self._lookups.run_next(key, lambda: self._store.fetch(key))
         except CacheUnavailable:
             self._count("error")
             # Without the store nothing says whether a flight began before or after the last write: take the next.
@@ -111,7 +115,7 @@ class CacheAside(Generic[V]):
         try:
             value = await self._flights.run((key, found.version), lambda: self._load(key, found.version, load))
             # The flight may have begun before this call, and with it before a change that this caller knows of.
-            value = await self._store.correct(key, value)
+            value = await self._corrected(key, value)
         except CacheUnavailable:
             value = await self._flights.run_next(key, load)
         except (Unavailable, Overloaded):
@@ -121,6 +125,10 @@ class CacheAside(Generic[V]):
             return Found(found.entry.value, self._clock.now() - found.entry.loaded_at, rescued=True)
         self._count("miss")
         return Found(value, timedelta())
+
+    async def _corrected(self, key: str, value: V) -> V:
+        # By the value's identity: those who shared a flight hold the very same one.
+        return await self._corrections.run_next((key, id(value)), lambda: self._store.correct(key, value))
 
     async def _load(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
         # What cannot be stored is given all the same; the client counts and logs the store's failures.

@@ -13,6 +13,7 @@ class SingleFlight(Generic[T]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, asyncio.Task[T]] = {}
         self._next: dict[Hashable, asyncio.Task[T]] = {}
+        self._boarding: set[Hashable] = set()  # flights that are made but have not begun: everybody may still join
 
     async def run(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
         """Join the flight for *key*, or begin it.
@@ -29,7 +30,7 @@ class SingleFlight(Generic[T]):
         """
         following = self._next.get(key)
         if following is None:
-            if key not in self._flights:
+            if key in self._boarding or key not in self._flights:
                 return await self.run(key, load)
             following = asyncio.ensure_future(self._after(self._flights[key], key, load))
             self._next[key] = following
@@ -37,7 +38,7 @@ class SingleFlight(Generic[T]):
 
     async def _after(self, current: "asyncio.Task[T]", key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
         await asyncio.wait({current})
-        # From here on late-comers must not join: the load below begins now.
+        # From here on nobody is promised this flight any more; until it begins they may still join.
         del self._next[key]
         return await self.begin(key, load)
 
@@ -47,16 +48,18 @@ class SingleFlight(Generic[T]):
         # may begin, or those who were promised the next would be given a load that began before they asked.
         flight = self._flights.get(key) or self._next.get(key)
         if flight is None:
-            flight = asyncio.ensure_future(_call(load))
+            flight = asyncio.ensure_future(self._fly(key, load))
             self._flights[key] = flight
+            self._boarding.add(key)
             flight.add_done_callback(lambda done: self._land(key, done))
         return flight
 
+    async def _fly(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        self._boarding.discard(key)
+        return await load()
+
     def _land(self, key: Hashable, flight: "asyncio.Task[T]") -> None:
         del self._flights[key]
+        self._boarding.discard(key)  # a flight that was cancelled before it began
         if not flight.cancelled():
             flight.exception()  # looked at: a background refresh may have nobody waiting for it
-
-
-async def _call(load: Callable[[], Awaitable[T]]) -> T:
-    return await load()
