@@ -188,6 +188,7 @@ class Killer:
     def __init__(self, platform: Platform, trial: Trial) -> None:
         self._platform = platform
         self._trial = trial
+        self._starting: set[int] = set()
         self._restarts: set[asyncio.Task[object]] = set()
         self.killed = Counter[str]()
 
@@ -203,16 +204,22 @@ class Killer:
     async def _kill(self, name: str) -> None:
         living = await self._somebody(name)
         victim = self._trial.random.choice(living)
+        if victim.port is not None:
+            self._starting.add(victim.port)
         await self._platform.stop(victim, signal.SIGKILL)
         self.killed[name] += 1
         self._restarts.add(asyncio.create_task(self._start_again(victim)))
 
     async def _somebody(self, name: str) -> list[TelemedProcess]:
+        """Give those of the service who are up; both may be down, and then the clients wait."""
         while True:
-            # Also one that is just starting: that is a moment like any other.
-            living = [one for one in self._platform.processes if one.name == name and not one.running.has_ended()]
-            if living:
-                return living
+            up = [
+                one
+                for one in self._platform.processes
+                if one.name == name and not one.running.has_ended() and one.port not in self._starting
+            ]
+            if up:
+                return up
             await asyncio.sleep(0.01)
 
     async def _start_again(self, victim: TelemedProcess) -> None:
@@ -220,6 +227,7 @@ class Killer:
             await self._platform.work()
         else:
             await self._platform.serve(victim.name, port=victim.port)
+            self._starting.discard(victim.port)
 
 
 async def beside(
