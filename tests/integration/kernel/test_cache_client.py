@@ -160,3 +160,13 @@ async def test_a_caller_that_leaves_is_no_failure_of_redis(open_cache: OpenCache
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert not cache._breaker.is_open
+
+
+async def test_the_watch_ends_whenever_it_is_stopped(open_cache: OpenCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is to end does: also when the cancellation meets a timeout in the client library."""
+    monkeypatch.setattr("telemed.kernel.cache.client._WATCH_SECONDS", 0)
+    async with fake_server(b"$5\r\nab") as url:
+        for turn in range(150):
+            cache = await open_cache(url, 0.001)
+            async with asyncio.timeout(10), cache.watched():
+                await asyncio.sleep(0.0001 * (turn % 30))

@@ -75,7 +75,7 @@ async def test_hundreds_of_transactions_leave_nothing_behind(
     pooled: str, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
 ) -> None:
     """No error, no lost increment, and no prepared statement that another client could run into."""
-    db = await open_database(pooled, database_pool_size=12)
+    db = await open_database(pooled, database_pool_size=12, database_pool_timeout_seconds=60.0)
 
     async def work(session: AsyncSession, number: int) -> int:
         await lock_thing(session, "counter", uuid7(number))
