@@ -18,8 +18,8 @@ from tests.support.waiting import until
 
 from telemed.kernel.text import rfc3339
 
-# Two processes at least of whatever is raced for; booking has three, as it would have on a busy evening.
-FLEET = ("booking", "booking", "booking", "auth", "auth", "consultation", "consultation")
+# Booking has three processes, as it would have on a busy evening, and auth two for the storm of refreshes.
+FLEET = ("booking", "booking", "booking", "auth", "auth", "consultation")
 RIVALS = 200
 
 
