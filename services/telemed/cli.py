@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from telemed.audit.commands import audit_app
 from telemed.audit.service import SERVICE as AUDIT
@@ -54,7 +55,7 @@ def serve(
     settings = load_settings()
     if port is not None:
         settings = settings.model_copy(update={"port": port})
-    raise typer.Exit(asyncio.run(run_server(service, DEPLOYABLES[service], settings)))
+    raise typer.Exit(uvloop.run(run_server(service, DEPLOYABLES[service], settings)))
 
 
 @app.command()
@@ -62,7 +63,7 @@ def work() -> None:
     """Run the jobs that the services declare."""
     from telemed.worker.runner import work as run_jobs
 
-    raise typer.Exit(asyncio.run(run_jobs(DEPLOYABLES["all"], load_settings())))
+    raise typer.Exit(uvloop.run(run_jobs(DEPLOYABLES["all"], load_settings())))
 
 
 @app.command()

@@ -255,7 +255,8 @@ class AccessRule:
 class Reads(AccessRule):
     """Access for routes that change nothing."""
 
-    def __call__(self, request: Request, credentials: BearerToken) -> Work:
+    # Asynchronous like those below, although nothing is awaited: FastAPI sends other callables to a thread each.
+    async def __call__(self, request: Request, credentials: BearerToken) -> Work:
         """Make the request's `Work`."""
         return self.begin(request, credentials)
 
@@ -263,7 +264,7 @@ class Reads(AccessRule):
 class Writes(AccessRule):
     """Access for routes that change something; they take an `Idempotency-Key`."""
 
-    def __call__(
+    async def __call__(
         self,
         request: Request,
         credentials: BearerToken,
@@ -285,7 +286,7 @@ class OptionalReads(Reads):
 class PublicReads(AccessRule):
     """Access for routes that anybody may read."""
 
-    def __call__(self, request: Request) -> Work:
+    async def __call__(self, request: Request) -> Work:
         """Make the request's `Work`."""
         return self.begin(request, None)
 
@@ -293,7 +294,7 @@ class PublicReads(AccessRule):
 class PublicWrites(AccessRule):
     """Access for routes with which people who have no token yet change something."""
 
-    def __call__(self, request: Request, idempotency_key: IdempotencyKey = None) -> Work:
+    async def __call__(self, request: Request, idempotency_key: IdempotencyKey = None) -> Work:
         """Make the request's `Work`."""
         return replace(self.begin(request, None), idempotency_key=_only(request, idempotency_key))
 
