@@ -23,7 +23,9 @@ class MemoryStore:
         self._kept: dict[str, tuple[Entry[int], timedelta]] = {}
         self.version = "1"
         self.is_lost = False
+        self.is_lost_late = False  # answers look-ups, then nothing more
         self.is_valid = True
+        self.correction = 0
 
     async def fetch(self, key: str) -> Lookup[int]:
         await asyncio.sleep(0)
@@ -41,9 +43,9 @@ class MemoryStore:
         self._kept[key] = (entry, hard)
 
     async def correct(self, key: str, value: int) -> int:
-        if self.is_lost:
+        if self.is_lost or self.is_lost_late:
             raise CacheUnavailable("lost")
-        return value
+        return value + self.correction
 
 
 class Source:
@@ -138,6 +140,30 @@ async def test_an_old_value_stands_in_for_a_lost_source(
     found = await cache.get("key", source.load)
     assert found.value == 1
     assert found.rescued != is_valid
+
+
+async def test_an_old_value_stands_in_when_store_and_source_are_lost_one_after_the_other(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """The store goes after it was looked into; the second load then finds the source gone."""
+    await cache.get("key", source.load)
+    store.is_valid, store.is_lost_late = False, True
+
+    async def once() -> int:
+        if source.loads > 1:
+            raise Unavailable
+        return await source.load()
+
+    found = await cache.get("key", once)
+    assert (found.value, found.rescued) == (1, True)
+
+
+async def test_what_a_flight_brings_is_corrected(cache: CacheAside[int], source: Source, store: MemoryStore) -> None:
+    """Whoever joined it may know of a change that its load has not seen."""
+    store.correction = 100
+    found = await asyncio.gather(*(cache.get("key", source.load) for _ in range(50)))
+    assert {one.value for one in found} <= {101, 1}  # 1: those who found it stored, corrected by `fetch` in real stores
+    assert found[0].value == 101
 
 
 async def test_a_stale_value_survives_a_failed_refresh(

@@ -113,11 +113,7 @@ class CacheAside(Generic[V]):
 
     async def _load_or_rescue(self, key: str, load: Callable[[], Awaitable[V]], found: Lookup[V]) -> Found[V]:
         try:
-            value = await self._flights.run((key, found.version), lambda: self._load(key, found.version, load))
-            # The flight may have begun before this call, and with it before a change that this caller knows of.
-            value = await self._corrected(key, value)
-        except CacheUnavailable:
-            value = await self._flights.run_next(key, load)
+            value = await self._loaded(key, found.version, load)
         except (Unavailable, Overloaded):
             if found.entry is None:
                 raise
@@ -126,9 +122,14 @@ class CacheAside(Generic[V]):
         self._count("miss")
         return Found(value, timedelta())
 
-    async def _corrected(self, key: str, value: V) -> V:
-        # By the value's identity: those who shared a flight hold the very same one.
-        return await self._corrections.run_next((key, id(value)), lambda: self._store.correct(key, value))
+    async def _loaded(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
+        try:
+            value = await self._flights.run((key, version), lambda: self._load(key, version, load))
+            # The flight may have begun before this call, and with it before a change that this caller knows of. By
+            # the value's identity: those who shared a flight hold the very same one.
+            return await self._corrections.run_next((key, id(value)), lambda: self._store.correct(key, value))
+        except CacheUnavailable:
+            return await self._flights.run_next(key, load)
 
     async def _load(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
         # What cannot be stored is given all the same; the client counts and logs the store's failures.
