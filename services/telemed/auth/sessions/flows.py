@@ -18,7 +18,7 @@ from telemed.auth.throttling.operations import Attempt, Blocked
 from telemed.auth.tokens.gate import TokenGate
 from telemed.auth.tokens.schemas import TokenReply
 from telemed.auth.users.models import User
-from telemed.contracts.access import Work
+from telemed.contracts.work import Work
 from telemed.kernel.idempotency import Reply
 from telemed.kernel.problems import Overloaded
 

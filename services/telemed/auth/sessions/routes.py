@@ -12,7 +12,8 @@ from telemed.auth.sessions.operations import end_sessions
 from telemed.auth.sessions.schemas import LoginBody, LogoutBody, RefreshBody
 from telemed.auth.tokens.gate import TokenGate
 from telemed.auth.tokens.schemas import TokenReply
-from telemed.contracts.access import AnybodyWrites, BearerToken, Work
+from telemed.contracts.access import AnybodyWrites, BearerToken
+from telemed.contracts.work import Work
 from telemed.kernel.http.strict_json import StrictRoute
 from telemed.kernel.problems import ON_WRITES, NotAuthenticated, raises
 

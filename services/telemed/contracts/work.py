@@ -1,0 +1,189 @@
+"""One request's way from a route into the database: as whom, under which key, in which transaction."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.contracts.people import current_role
+from telemed.contracts.roles import Role
+from telemed.kernel.acts import Act, Actor
+from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.database import Database
+from telemed.kernel.http.problem_responses import problem_response
+from telemed.kernel.idempotency import Once, Reply, ReplyVault, request_hash
+from telemed.kernel.identity import Claims
+from telemed.kernel.keys import derived_key
+from telemed.kernel.problems import Forbidden, NotAuthenticated, Problem
+from telemed.kernel.resources import Resources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# What an operation looks like: a session, the act, then its own arguments.
+Operation = Callable[Concatenate[AsyncSession, Act, P], Awaitable[T]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One request's way to the database: as whom, under which roles, under which idempotency key."""
+
+    resources: Resources
+    request: Request
+    act: Act
+    claims: Claims | None
+    allowed: frozenset[Role]
+    idempotency_key: str | None = None
+
+    async def read(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation that shows something, as one transaction.
+
+        A transaction and not a mere read, because a look at patient data commits its audit record before a byte
+        of it leaves.
+        """
+        return await self._read_from(self.resources.db, operation, *args, **kwargs)
+
+    async def read_trail(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation on the audit trail, with the database role that may see it."""
+        return await self._read_from(self.resources.auditor_db, operation, *args, **kwargs)
+
+    async def write(
+        self,
+        operation: Callable[..., Awaitable[T]],
+        *args: Any,
+        reply: Callable[[T], BaseModel | None],
+        status: int = 200,
+        location: Callable[[T], str] | None = None,
+        after: Callable[[T], Awaitable[None]] | None = None,
+        once: Once | None = None,
+    ) -> Response:
+        """Run an operation that changes something: effect, audit, events and stored reply commit together.
+
+        *reply* renders what the operation returned (None: no body), inside the transaction; *after* runs between
+        commit and reply, for caches that must know before the client does. *once* is given by anonymous routes,
+        whose caller is not in a token.
+        """
+        once = once or self.once()
+        result: list[T] = []
+
+        async def transaction(session: AsyncSession) -> Reply:
+            act = await self._enter(session)
+            stored = await once.find(session) if once else None
+            if stored is not None:
+                return stored
+            outcome = await operation(session, act, *args)
+            result[:] = [outcome]
+            answer = _render(reply(outcome), status, location(outcome) if location else None)
+            if once:
+                await once.keep(session, answer, now=act.now)
+            return answer
+
+        try:
+            answer = await self.resources.db.transact(transaction)
+        except Problem as problem:
+            answer = await self.settle(problem, once)
+        if after is not None and result and not answer.is_replayed:
+            await after(result[0])
+        return answer.response()
+
+    async def settle(self, problem: Problem, once: Once | None) -> Reply:
+        """Write down a refusal: its audit record, and its reply under the key; then raise it.
+
+        In a transaction of its own, as the one that was refused has been rolled back. If somebody else with the same
+        key succeeded meanwhile, theirs is the answer.
+        """
+        # A failure on our side is never the answer for good, whatever its class says.
+        keeps = once is not None and problem.is_final and problem.status < 500
+        if problem.denial is None and not keeps:
+            raise problem
+
+        async def note(session: AsyncSession) -> Reply | None:
+            stored = await once.find(session) if once and keeps else None
+            if stored is not None:
+                return stored
+            if problem.denial is not None:
+                await append_audit(session, await self._identified(session), problem.denial)
+            if once and keeps:
+                await once.keep(session, self._problem_reply(problem), now=self.act.now)
+            return None
+
+        stored = await self.resources.db.transact(note)
+        if stored is None:
+            raise problem
+        return stored
+
+    def once(self, *, caller: str | None = None, vault: ReplyVault | None = None) -> Once | None:
+        """Give the request's idempotency key, bound to its caller, method, route and content."""
+        if self.idempotency_key is None:
+            return None
+        if caller is None:
+            if self.claims is None:
+                return None
+            caller = str(self.claims.user_id)
+        secret = derived_key(self.resources.settings.secret, "request-hash")
+        scope = self.request.scope
+        return Once(
+            caller=caller,
+            method=self.request.method,
+            route=scope["route"].path,
+            key=self.idempotency_key,
+            request_hash=request_hash(
+                secret, path=scope["path"], query=scope["query_string"], body=getattr(self.request, "_json", None)
+            ),
+            vault=vault or ReplyVault(),
+        )
+
+    async def _read_from(self, db: Database, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async def transaction(session: AsyncSession) -> T:
+            return await operation(session, await self._enter(session), *args, **kwargs)
+
+        try:
+            return await db.transact(transaction)
+        except Problem as problem:
+            await self.settle(problem, None)
+            raise
+
+    async def _enter(self, session: AsyncSession) -> Act:
+        """Let the caller in with the role that they have now.
+
+        Raises:
+            NotAuthenticated: the session was ended or revoked, or the user is gone.
+            Forbidden: the role is not among those allowed.
+        """
+        act = await self._identified(session)
+        if self.claims is None:
+            return act
+        if act.actor is None:
+            raise NotAuthenticated("The session has ended; log in again.")
+        if act.actor.role not in self.allowed:
+            raise Forbidden(
+                f"This is for {' or '.join(sorted(self.allowed))}s.",
+                denial=AuditEntry(
+                    action="access.role",
+                    entity_type="route",
+                    outcome="denied",
+                    details={"method": self.request.method, "route": self.request.scope["route"].path},
+                ),
+            )
+        return act
+
+    async def _identified(self, session: AsyncSession) -> Act:
+        if self.claims is None:
+            return self.act
+        user_id, session_id = self.claims.user_id, self.claims.session_id
+        role = await current_role(session, user_id=user_id, session_id=session_id)
+        return self.act.by(Actor(user_id, role, session_id)) if role is not None else self.act
+
+    def _problem_reply(self, problem: Problem) -> Reply:
+        response = problem_response(problem, path=self.request.scope["path"])
+        headers = problem.response_headers() | {"Content-Type": response.headers["content-type"]}
+        return Reply(problem.status, bytes(response.body), headers)
+
+
+def _render(body: BaseModel | None, status: int, location: str | None) -> Reply:
+    headers = {"Location": location} if location else {}
+    if body is None:
+        return Reply(status, b"", headers)
+    return Reply(status, body.model_dump_json().encode(), headers | {"Content-Type": "application/json"})
