@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 from datetime import UTC, datetime
 
 import pytest
 from tests.support.people import People
 from tests.support.platform import Platform
+
+from telemed.kernel.http.protocol import HEADERS_WITHIN_SECONDS, MAX_HEADER_BYTES
 
 ENDS_WITHIN_SECONDS = 10.0
 HEAD = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -31,6 +34,8 @@ REFUSED = {
     "a header without a name": b"GET /auth/me HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n",
     "a NUL in a header": b"GET /auth/me HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x00b\r\n\r\n",
     "a path of bytes": b"GET /\xff\xfe\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "thirty headers of a megabyte": HEAD + (b"X-Large: " + b"a" * 1_000_000 + b"\r\n") * 30 + LENGTH + BODY,
+    "headers a little too large": HEAD + b"X-Large: " + b"a" * MAX_HEADER_BYTES + b"\r\n" + LENGTH + BODY,
     "half a body": HEAD + LENGTH + BODY[:20],
 }
 
@@ -75,6 +80,33 @@ async def test_what_is_no_request_is_refused_at_once(served: Platform, live_peop
         assert received.count(b"HTTP/1.1 ") <= 1, (label, received)  # nothing smuggled behind the first
         assert (datetime.now(UTC) - started).total_seconds() < ENDS_WITHIN_SECONDS, label
         assert (await patient.get("/auth/me")).status_code == 200, label
+
+
+@pytest.mark.parametrize(
+    ("label", "status"), [("no HTTP", 400), ("two lengths", 400), ("headers a little too large", 431)]
+)
+async def test_what_cannot_be_parsed_is_answered_with_a_problem(served: Platform, label: str, status: int) -> None:
+    """Also below the application: the same document as everywhere, under an id that can be quoted."""
+    (process,) = served.processes
+    assert process.port is not None
+
+    head, _, body = (await exchange(process.port, REFUSED[label])).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/problem+json" in head
+    assert b"x-request-id: " in head
+    assert json.loads(body)["status"] == status
+
+
+async def test_headers_that_never_end_are_given_up(served: Platform) -> None:
+    """The clock runs from the first byte of a request to the end of its headers."""
+    (process,) = served.processes
+    assert process.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.write(b"GET /auth/me HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    async with asyncio.timeout(HEADERS_WITHIN_SECONDS + ENDS_WITHIN_SECONDS):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_silent_connections_do_not_keep_others_out(served: Platform, live_people: People) -> None:

@@ -1,5 +1,6 @@
 """Problems: failures that a caller can act on, as RFC 9457 documents and as OpenAPI responses."""
 
+import inspect
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -163,6 +164,18 @@ class KeyInProgress(Problem):
     retry_after = timedelta(seconds=1)
 
 
+class MalformedRequest(Problem):
+    """This is not HTTP."""
+
+    status = 400
+
+
+class RequestHeadersTooLarge(Problem):
+    """The request's headers are too large."""
+
+    status = 431
+
+
 class InternalError(Problem):
     """Something went wrong on our side."""
 
@@ -245,7 +258,7 @@ def component(kind: type[Problem]) -> dict[str, Any]:
     return {
         "type": "object",
         "title": kind.__name__,
-        "description": (kind.__doc__ or "").strip(),
+        "description": inspect.cleandoc(kind.__doc__ or ""),  # Python 3.13 strips indentation itself
         "properties": properties,
         "required": [*base["required"], *extras.get("properties", {})],
         "example": _example(kind),

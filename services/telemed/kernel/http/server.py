@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from telemed.kernel.http.app import at_the_edge, build_api, build_platform_app
+from telemed.kernel.http.protocol import BoundedHttpProtocol
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings, SettingsProblem
@@ -109,6 +110,7 @@ def _server(app: ASGIApp, settings: Settings) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
+            http=BoundedHttpProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,
