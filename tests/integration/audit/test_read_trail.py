@@ -91,6 +91,23 @@ async def test_a_filter_shows_what_matches_and_nothing_else(
     assert [item[name] for item in shown] == [str(value)]
 
 
+@pytest.mark.parametrize(("short", "column"), [("actor", "actor_id"), ("entity", "entity_id")])
+async def test_a_filter_has_its_short_name_too(resources: Resources, people: People, short: str, column: str) -> None:
+    """The API's design speaks of actor and entity."""
+    wanted = uuid7()
+    await record(resources)
+    await record(resources, **{column: wanted})
+    query: dict[str, Any] = {short: wanted}
+    reply = await (await people.admin()).get("/audit/events", **query)
+    assert [item[column] for item in reply.json()["items"]] == [str(wanted)]
+
+
+async def test_a_misspelt_filter_is_refused(people: People) -> None:
+    """What looks filtered and is not would be worse than no answer."""
+    reply = await (await people.admin()).get("/audit/events", actr=uuid7())
+    assert (reply.status_code, reply.json()["errors"][0]["loc"]) == (422, ["query", "actr"])
+
+
 async def test_filters_are_combined(resources: Resources, people: People, clock: ManualClock) -> None:
     """All that are given must hold, also over several pages."""
     admin, patient_id = await people.admin(), uuid7()

@@ -29,9 +29,12 @@ async def newest_records(session: AsyncSession, wanted: TrailFilter, *, limit: i
 
 
 def _conditions(wanted: TrailFilter) -> list[ColumnElement[bool]]:
-    exact = ("actor_id", "action", "entity_type", "entity_id", "patient_id", "outcome")
+    exact = {name: name for name in ("actor_id", "action", "entity_type", "entity_id", "patient_id", "outcome")}
+    exact |= {"actor": "actor_id", "entity": "entity_id"}
     conditions: list[ColumnElement[bool]] = [
-        col(getattr(AuditRecord, name)) == value for name in exact if (value := getattr(wanted, name)) is not None
+        col(getattr(AuditRecord, column)) == value
+        for name, column in exact.items()
+        if (value := getattr(wanted, name)) is not None
     ]
     if wanted.outcome is not None and wanted.outcome != "allowed":
         # Says the same again in the words of the partial index, which the planner otherwise cannot see.

@@ -16,9 +16,11 @@ _Action = Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z][a-z0-
 class TrailFilter(BaseModel):
     """What is asked for, as query parameters; all that are given must hold."""
 
-    model_config = ConfigDict(frozen=True)
+    # A misspelt filter is refused: what looks filtered and is not would be worse than no answer.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     actor_id: UUID | None = Field(default=None, description="Who acted.")
+    actor: UUID | None = Field(default=None, description="The same as `actor_id`.")
     action: _Action | None = Field(
         default=None, description="What was done, as `entity.verb`.", examples=["appointment.read"]
     )
@@ -26,6 +28,7 @@ class TrailFilter(BaseModel):
         default=None, description="The kind of thing it was done to.", examples=["appointment"]
     )
     entity_id: UUID | None = Field(default=None, description="The thing it was done to.")
+    entity: UUID | None = Field(default=None, description="The same as `entity_id`.")
     patient_id: UUID | None = Field(default=None, description="The patient whose data it was about.")
     outcome: AuditOutcome | None = Field(default=None, description="How it ended.")
     recorded_from: QueryInstant | None = Field(default=None, alias="from", description="Recorded at or after this.")
