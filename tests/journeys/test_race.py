@@ -39,10 +39,11 @@ def batch(start: Any, count: int) -> dict[str, Any]:
 
 
 async def appointment_about_to_start(fleet: Fleet, doctor: User, patient: User) -> str:
-    """Book a slot and move its time to now, so that its visit may start."""
+    """Book a slot and move its time close, so that its visit may start and its patient may still leave."""
     appointment = await fleet.clinic.appointment(patient, doctor)
     await fleet.owner.execute(
-        "UPDATE booking.appointments SET starts_at = now(), ends_at = now() + interval '30 minutes' WHERE id = $1",
+        "UPDATE booking.appointments SET starts_at = now() + interval '10 minutes', "
+        "ends_at = now() + interval '40 minutes' WHERE id = $1",
         UUID(appointment["id"]),
     )
     return str(appointment["id"])

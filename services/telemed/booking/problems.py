@@ -10,7 +10,7 @@ from telemed.kernel.text import Instant
 
 
 class SlotTaken(Problem):
-    """Somebody else has booked this slot."""
+    """This slot is booked already."""
 
     status = 409
 
@@ -53,6 +53,12 @@ class SlotBooked(Problem):
 
 class ProfileMissing(Problem):
     """The doctor has no entry in the directory yet."""
+
+    status = 409
+
+
+class AppointmentBegun(Problem):
+    """The appointment's time has come; only its doctor can end it now."""
 
     status = 409
 

@@ -129,11 +129,15 @@ class Work:
             method=self.request.method,
             route=scope["route"].path,
             key=self.idempotency_key,
-            request_hash=request_hash(
-                secret, path=scope["path"], query=scope["query_string"], body=getattr(self.request, "_json", None)
-            ),
+            request_hash=request_hash(secret, path=scope["path"], query=scope["query_string"], body=self._content()),
             vault=vault or ReplyVault(),
         )
+
+    def _content(self) -> Any:
+        """Give the body's JSON value; of a route that takes none, the bytes that came all the same, as text."""
+        if hasattr(self.request, "_json"):
+            return self.request._json  # noqa: SLF001 - StrictRequest and Starlette keep there what was read
+        return getattr(self.request, "_body", b"").decode("latin-1")
 
     async def _read_from(self, db: Database, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async def transaction(session: AsyncSession) -> T:

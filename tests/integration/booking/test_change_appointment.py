@@ -1,11 +1,14 @@
 """Cancelling and moving: the slot is open again at once, and a move happens in one step or not at all."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 from tests.support.clinic import Clinic
 from tests.support.people import Caller, People
+
+from telemed.kernel.clock import ManualClock
 
 
 async def open_slots(caller: Caller, doctor_id: str) -> list[str]:
@@ -139,6 +142,34 @@ async def test_a_cancellation_and_a_start_cannot_both_win(people: People, clinic
         replies = await asyncio.gather(cancel, move)
 
         assert sorted(reply.status_code for reply in replies) == [200, 409]
+
+
+async def test_a_patient_leaves_before_the_appointment_begins(
+    people: People, clinic: Clinic, clock: ManualClock
+) -> None:
+    """Afterwards not coming is for the doctor to record; the doctor may still cancel."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    appointment = await clinic.appointment(patient, doctor, starts_at=clock.now() + timedelta(minutes=5))
+    (later,) = await clinic.slots(doctor)
+    clock.advance(timedelta(minutes=5))
+    path = f"/booking/appointments/{appointment['id']}"
+
+    heard = [await patient.post(f"{path}/cancel"), await patient.post(f"{path}/reschedule", {"slot_id": later["id"]})]
+
+    assert [(reply.status_code, reply.json()["type"]) for reply in heard] == [(409, "appointment-begun")] * 2
+    assert (await doctor.post(f"{path}/cancel")).status_code == 200
+
+
+async def test_a_body_that_nobody_asked_for_is_part_of_the_request(people: People, clinic: Clinic) -> None:
+    """The same key with another body is refused, also where no body is read."""
+    patient = await people.patient()
+    appointment = await clinic.appointment(patient)
+    path = f"/booking/appointments/{appointment['id']}/cancel"
+
+    replies = [await patient.post(path, {"why": why}, key="k") for why in (1, 1, 2)]
+
+    assert [reply.status_code for reply in replies] == [200, 200, 422]
+    assert replies[2].json()["type"] == "key-reused"
 
 
 async def test_own_appointments_come_in_pages(people: People, clinic: Clinic) -> None:

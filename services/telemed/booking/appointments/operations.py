@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.booking.appointments.rules import ShownStatus, stored_as
+from telemed.booking.appointments.rules import ShownStatus, require_in_time, stored_as
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
 from telemed.booking.problems import DifferentDoctor
 from telemed.booking.slots.models import SlotStatus
@@ -24,6 +24,7 @@ from telemed.contracts.appointments import (
     appointments_of,
     get_appointment,
     lock_appointment,
+    part_in,
     step,
     takes_part,
 )
@@ -82,9 +83,11 @@ async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: Ap
     Raises:
         NotFound: it is not the actor's.
         StepNotAllowed: naming the state that it is in.
+        AppointmentBegun: a patient can no longer leave.
     """
     appointment = await _locked_own(session, act, appointment_id, action="appointment.cancel")
     step(appointment, "cancel")
+    require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
     await session.flush()
     slot = await _release(session, appointment)
     await append_audit(session, act, _entry("appointment.cancel", appointment))
@@ -102,6 +105,7 @@ async def move_appointment(
     Raises:
         NotFound: the appointment is not the actor's, or there is no such slot.
         StepNotAllowed: naming the state that the appointment is in.
+        AppointmentBegun: a patient can no longer leave.
         DifferentDoctor: the slot is another doctor's.
         SlotStarted, SlotTaken, SlotContended, PatientBusy: as when booking.
     """
@@ -110,6 +114,7 @@ async def move_appointment(
         await lock_thing(session, "patient", seen.patient_id)
     appointment = await _locked_own(session, act, appointment_id, action="appointment.reschedule")
     step(appointment, "reschedule")
+    require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
     await session.flush()
     # Both rows in the order of their ids: two who exchange slots must not wait for each other.
     for slot_id in sorted({appointment.slot_id, wanted.slot_id}):

@@ -9,7 +9,14 @@ from telemed.booking.appointments import operations
 from telemed.booking.appointments.operations import Changed
 from telemed.booking.appointments.rules import ShownStatus
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
-from telemed.booking.problems import DifferentDoctor, PatientBusy, SlotContended, SlotStarted, SlotTaken
+from telemed.booking.problems import (
+    AppointmentBegun,
+    DifferentDoctor,
+    PatientBusy,
+    SlotContended,
+    SlotStarted,
+    SlotTaken,
+)
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.contracts.access import PatientWrites, UserReads, UserWrites
 from telemed.contracts.appointments import StepNotAllowed
@@ -76,7 +83,7 @@ async def read_appointment(appointment_id: UUID, work: UserReads) -> Appointment
 @router.post(
     "/appointments/{appointment_id}/cancel",
     response_model=AppointmentReply,
-    responses=raises(StepNotAllowed, SlotContended, NotFound, NotAuthenticated, *ON_WRITES),
+    responses=raises(StepNotAllowed, AppointmentBegun, SlotContended, NotFound, NotAuthenticated, *ON_WRITES),
     summary="Cancel an appointment",
 )
 async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response:
@@ -90,7 +97,7 @@ async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response
 @router.post(
     "/appointments/{appointment_id}/reschedule",
     response_model=AppointmentReply,
-    responses=raises(StepNotAllowed, DifferentDoctor, *_REFUSED, NotAuthenticated, *ON_WRITES),
+    responses=raises(StepNotAllowed, AppointmentBegun, DifferentDoctor, *_REFUSED, NotAuthenticated, *ON_WRITES),
     summary="Move an appointment to another slot",
 )
 async def move_appointment(appointment_id: UUID, body: MoveAppointment, work: UserWrites) -> Response:

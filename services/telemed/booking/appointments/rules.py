@@ -1,8 +1,10 @@
-"""How booking speaks of an appointment's state. Pure."""
+"""How booking speaks of an appointment's state, and until when a patient may leave it. Pure."""
 
+from datetime import datetime
 from enum import StrEnum
 
-from telemed.contracts.appointments import AppointmentStatus
+from telemed.booking.problems import AppointmentBegun
+from telemed.contracts.appointments import AppointmentStatus, Part
 
 
 class ShownStatus(StrEnum):
@@ -25,3 +27,13 @@ def status_shown(stored: str) -> ShownStatus:
 def stored_as(shown: ShownStatus) -> list[AppointmentStatus]:
     """Give every stored state that is shown as this one."""
     return [state for state in AppointmentStatus if status_shown(state) == shown]
+
+
+def require_in_time(part: Part | None, starts_at: datetime, *, now: datetime) -> None:
+    """Let a patient leave only before the appointment begins: afterwards not coming is for its doctor to record.
+
+    Raises:
+        AppointmentBegun: it has.
+    """
+    if part == "patient" and now >= starts_at:
+        raise AppointmentBegun

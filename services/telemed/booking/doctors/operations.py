@@ -68,9 +68,10 @@ async def read_doctor(session: AsyncSession, act: Act, doctor_id: DoctorId) -> D
         NotFound: there is none, or it is not listed and you are neither an admin nor the doctor.
     """
     doctor = await queries.doctor_by_id(session, doctor_id)
-    if doctor is None or not (doctor.is_listed or may_see_registration(doctor, act.actor)):
+    sees_all = doctor is not None and may_see_registration(doctor, act.actor)
+    if doctor is None or not (sees_all or await queries.is_shown_doctor(session, doctor_id)):
         raise NotFound("There is no such doctor.")
-    return DoctorReply.shown(doctor, with_registration=may_see_registration(doctor, act.actor))
+    return DoctorReply.shown(doctor, with_registration=sees_all)
 
 
 async def list_doctors(

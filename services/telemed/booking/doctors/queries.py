@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, literal, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, any_, cast, func, literal, select, text, tuple_
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,12 +25,17 @@ async def doctor_by_id(session: AsyncSession, doctor_id: DoctorId) -> Doctor | N
     return found
 
 
+async def is_shown_doctor(session: AsyncSession, doctor_id: DoctorId) -> bool:
+    """Tell whether patients see the entry."""
+    return await session.scalar(select(col(Doctor.id)).where(col(Doctor.id) == doctor_id, is_shown())) is not None
+
+
 async def listed_doctors(
     session: AsyncSession, *, specialization: str | None, language: str | None, after: Cursor | None, limit: int
 ) -> list[Doctor]:
     """Page through the directory in the order of listing. Index: doctors_directory."""
     place = tuple_(col(Doctor.listed_at), col(Doctor.id))
-    query = select(Doctor).where(col(Doctor.is_listed)).order_by(col(Doctor.listed_at), col(Doctor.id)).limit(limit)
+    query = select(Doctor).where(is_shown()).order_by(col(Doctor.listed_at), col(Doctor.id)).limit(limit)
     if specialization is not None:
         query = query.where(func.lower(col(Doctor.specialization)) == specialization.lower())
     if language is not None:
@@ -38,6 +43,12 @@ async def listed_doctors(
     if after is not None:
         query = query.where(place > (after.at, after.id))
     return list((await session.scalars(query)).all())
+
+
+def is_shown() -> ColumnElement[bool]:
+    """Tell whether the doctor is listed, and still is a doctor: that is auth's to say, and holds at once."""
+    is_doctor = text("EXISTS (SELECT FROM auth.people AS p WHERE p.id = booking.doctors.id AND p.role = 'doctor')")
+    return and_(col(Doctor.is_listed), is_doctor)
 
 
 def speaks(language: str) -> ColumnElement[bool]:

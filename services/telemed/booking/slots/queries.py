@@ -12,7 +12,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.doctors.models import Doctor
-from telemed.booking.doctors.queries import speaks
+from telemed.booking.doctors.queries import is_shown, speaks
 from telemed.booking.problems import SlotContended
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.booking.slots.schemas import SearchSlots
@@ -109,7 +109,7 @@ async def open_slots(
     query = (
         select(Slot, Doctor)
         .join(Doctor, col(Doctor.id) == col(Slot.doctor_id))
-        .where(col(Slot.status) == SlotStatus.OPEN.value, starts_at > now, col(Doctor.is_listed))
+        .where(col(Slot.status) == SlotStatus.OPEN.value, starts_at > now, is_shown())
         .order_by(starts_at, col(Slot.id))
         .limit(limit)
     )
