@@ -25,8 +25,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse headers that grow and grow."""
+        unfinished = self._headers_due
         super().data_received(data)
-        if self._headers_due is not None:
+        # Only what continues the same headers counts: one piece may hold the end of a body and the next beginning.
+        if unfinished is not None and unfinished is self._headers_due:
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > MAX_HEADER_BYTES:
                 self._refuse(RequestHeadersTooLarge())
