@@ -156,3 +156,19 @@ async def test_a_refusal_under_a_key_stays_a_refusal(people: People, clinic: Cli
 
     assert (await book(rival, appointment["slot_id"], key="k")).status_code == 409
     assert (await book(rival, appointment["slot_id"], key="l")).status_code == 201
+
+
+async def test_a_former_doctor_leaves_the_directory_at_once(
+    people: People, clinic: Clinic, owner: asyncpg.Connection
+) -> None:
+    """No worker runs here: the role is looked at as it is, by the directory and by a search that nobody has cached."""
+    doctor = await clinic.doctor()
+    await clinic.slots(doctor)
+    await owner.execute("UPDATE auth.users SET role = 'patient' WHERE id = $1", UUID(doctor.id))
+
+    listed = (await people.nobody.get("/booking/doctors", limit=100)).json()["items"]
+
+    assert doctor.id not in {one["id"] for one in listed}
+    assert (await people.nobody.get(f"/booking/doctors/{doctor.id}")).status_code == 404
+    assert (await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)).json()["items"] == []
+    assert (await (await people.admin()).get(f"/booking/doctors/{doctor.id}")).status_code == 200

@@ -1,10 +1,13 @@
 """Settings: a wrong or missing one ends the start with one clear sentence, and no secret is ever shown."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.settings import JWT_SECRET
 
+from telemed.booking.slots.shelf import GONE_WINDOW
+from telemed.kernel.database import asyncpg_url
 from telemed.kernel.settings import Settings, SettingsProblem, load_settings
 
 
@@ -119,3 +122,19 @@ def test_settings_do_not_change() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+def test_a_search_page_does_not_outlive_the_memory_of_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a taken slot could come back into search."""
+    longest = timedelta(seconds=270)
+    assert longest < GONE_WINDOW
+    monkeypatch.setenv("SEARCH_STALE_SECONDS", str(longest.total_seconds() + 1))
+    with pytest.raises(SettingsProblem, match="SEARCH_STALE_SECONDS"):
+        load_settings()
+
+
+def test_an_address_is_read_as_libpq_writes_it() -> None:
+    """`sslmode` included: that is what operators are given."""
+    url = asyncpg_url("postgres://u:p%40ss@db:6432/telemed?sslmode=require&application_name=x")
+    assert (url.drivername, url.password, url.host, url.port) == ("postgresql+asyncpg", "p@ss", "db", 6432)
+    assert dict(url.query) == {"ssl": "require", "application_name": "x"}

@@ -38,6 +38,18 @@ async def test_a_server_that_is_down_is_unavailable_at_once(open_database: OpenD
     assert events.named("database.lost")
 
 
+@pytest.mark.parametrize("wrong", ["database", "password"])
+async def test_a_server_that_refuses_us_is_unavailable(
+    database: TestDatabase, open_database: OpenDatabase, wrong: str
+) -> None:
+    """A database that is gone or a password that was changed is an outage, not a bug in the request."""
+    host, name = database.services.rsplit("/", 1)
+    address = f"{host}/no_{name}" if wrong == "database" else database.services.replace("@", "x@", 1)
+    db = await open_database(address)
+    with pytest.raises(Unavailable):
+        await db.transact(backend)
+
+
 async def test_a_server_that_does_not_answer_is_unavailable_within_the_bound(
     database: TestDatabase, open_database: OpenDatabase
 ) -> None:
