@@ -31,10 +31,10 @@ from telemed.audit.proof.rules import verify as compare
 from telemed.audit.proof.signing_keys import public_pem, signing_key, verifying_key
 from telemed.audit.proof.spool import Spool
 from telemed.kernel.clock import SystemClock
-from telemed.kernel.database import sqlstate
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.settings import load_settings
+from telemed.kernel.sqlstates import sqlstate
 
 T = TypeVar("T")
 

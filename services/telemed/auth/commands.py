@@ -16,11 +16,11 @@ from telemed.auth.problems import EmailTaken
 from telemed.auth.tokens.key_files import write_key_pair
 from telemed.auth.users.administration import Outcome, WantedAdmin, current_hash, ensure_admin
 from telemed.kernel.acts import Act
-from telemed.kernel.database import sqlstate
 from telemed.kernel.ids import uuid7
 from telemed.kernel.problems import Problem, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.settings import Settings, load_settings
+from telemed.kernel.sqlstates import sqlstate
 from telemed.kernel.text import Line200
 
 admin_app = typer.Typer(no_args_is_help=True, help="Administrators.")

@@ -8,30 +8,23 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import asyncpg
-import sqlalchemy.ext.asyncio
-import sqlalchemy.orm
-import sqlmodel
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
 from telemed.kernel.settings import Settings
+from telemed.kernel.sqlstates import OVERLOADED, REFUSED, RETRIED, is_disconnect, sqlstate, violated_constraint
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
 
 log = get_logger("database")
-
-if TYPE_CHECKING:
-    RawConnection = asyncpg.Connection[Any]  # generic in the stubs only
-else:
-    RawConnection = asyncpg.Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,10 +33,6 @@ ConstraintProblems = Mapping[str, type[Problem]]
 
 # A transaction that lost a serialization race or a deadlock is run again; the others have gone on by then.
 MAX_ATTEMPTS = 5
-LOCK_NOT_AVAILABLE = "55P03"
-# What a server says that refuses the connection itself: wrong password or role, no such database, not accepting.
-_REFUSED = frozenset({"28000", "28P01", "3D000", "55000"})
-_RETRIED = frozenset({"40001", "40P01"})
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 8.0
 
@@ -63,7 +52,7 @@ class Database:
         self._metrics = metrics
         # Connections whose last COMMIT was acknowledged by the primary alone though replicas were to confirm it.
         self._local_only: WeakSet[RawConnection] = WeakSet()
-        self._engine = _engine(url, settings)
+        self._engine = make_engine(url, settings)
         # Below the driver's bound on every command: that one would send a cancel request (see `_commit`).
         self._commit_within_seconds = min(COMMIT_TIMEOUT_SECONDS, 0.8 * settings.database_command_timeout_seconds)
         self._watch_commits()
@@ -90,7 +79,7 @@ class Database:
             try:
                 return await self._once(operation, *args, **kwargs)
             except DBAPIError as error:
-                if sqlstate(error) not in _RETRIED:
+                if sqlstate(error) not in RETRIED:
                     problem = self._translate(error)
                     if problem is None:
                         raise
@@ -138,7 +127,7 @@ class Database:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
-        session = _Session(self._engine, expire_on_commit=False)
+        session = Session(self._engine, expire_on_commit=False)
         self._metrics.pool_in_use.inc()
         try:
             yield session
@@ -151,7 +140,7 @@ class Database:
         """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""
         if not session.in_transaction():
             return
-        connection = await _raw_connection(session)
+        connection = await raw_connection(session)
         commit = asyncio.ensure_future(session.commit())
         # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
         # ask the server to stop waiting for its replicas.
@@ -197,9 +186,9 @@ class Database:
                 return problem()
         if error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError):
             return self._unavailable(error)
-        if sqlstate(error) in {"53300", "57014", LOCK_NOT_AVAILABLE}:  # too many connections, statement timeout
+        if sqlstate(error) in OVERLOADED:
             return Overloaded()
-        if sqlstate(error) in _REFUSED:
+        if sqlstate(error) in REFUSED:
             return self._unavailable(error)
         return None
 
@@ -218,61 +207,6 @@ class Database:
             dbapi_connection.driver_connection.add_log_listener(on_message)
 
 
-class _SyncSession(sqlmodel.Session):
-    execute = sqlalchemy.orm.Session.execute
-
-
-class _Session(AsyncSession):
-    """SQLModel's session without its deprecation of `execute`, which is how statements without a model are run.
-
-    A warning on every statement would also cost more than the call itself.
-    """
-
-    sync_session_class = _SyncSession
-    execute = sqlalchemy.ext.asyncio.AsyncSession.execute
-
-
-def asyncpg_url(address: str) -> URL:
-    """Read a ``postgresql://`` address as libpq writes it, ``sslmode`` included, for SQLAlchemy on asyncpg."""
-    url = make_url(address.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+asyncpg")
-    mode = url.query.get("sslmode")
-    if mode is None:
-        return url
-    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-
-
-def _engine(url: str, settings: Settings) -> AsyncEngine:
-    engine = create_async_engine(
-        asyncpg_url(url),
-        pool_size=settings.database_pool_size,
-        max_overflow=0,
-        pool_timeout=settings.database_pool_timeout_seconds,
-        pool_recycle=1800,  # after a failover, connections find the new primary within half an hour at the latest
-        pool_use_lifo=True,  # the fewest connections stay warm, the others time out in the pooler
-        hide_parameters=True,  # parameters are health data; they must not reach a log through an exception's text
-        connect_args={
-            "statement_cache_size": 0,  # a pooler in transaction mode gives each transaction another connection
-            "prepared_statement_cache_size": 0,
-            "timeout": settings.database_connect_timeout_seconds,
-            "command_timeout": settings.database_command_timeout_seconds,
-        },
-    )
-
-    @event.listens_for(engine.sync_engine, "handle_error")
-    def _drop_demoted(context: Any) -> None:  # SQLAlchemy's ExceptionContext is untyped at this place
-        # A standby answers SELECT 1 for ever: a connection that says "read only" must not go back into the pool.
-        if is_disconnect(sqlstate(context.original_exception)):
-            context.is_disconnect = True
-
-    return engine
-
-
-async def _raw_connection(session: AsyncSession) -> RawConnection:
-    raw = await (await session.connection()).get_raw_connection()
-    connection: RawConnection = raw.driver_connection  # type: ignore[assignment]  # typed as Any | None
-    return connection
-
-
 async def _finish(task: "asyncio.Future[T]") -> T:
     """Wait until the task has ended, even when this task is cancelled meanwhile; then be cancelled."""
     cancelled: asyncio.CancelledError | None = None
@@ -286,31 +220,3 @@ async def _finish(task: "asyncio.Future[T]") -> T:
             task.exception()  # looked at, so that asyncio does not complain; the caller is gone
         raise cancelled
     return task.result()
-
-
-def sqlstate(error: BaseException | None) -> str | None:
-    """Find the five characters in which PostgreSQL says what happened, through every wrapping."""
-    while error is not None:
-        state = getattr(error, "sqlstate", None)
-        if isinstance(state, str):
-            return state
-        error = getattr(error, "orig", None) or error.__cause__
-    return None
-
-
-def violated_constraint(error: BaseException | None) -> str | None:
-    """Find the name of the constraint that was violated, through every wrapping."""
-    while error is not None:
-        name = getattr(error, "constraint_name", None)
-        if isinstance(name, str):
-            return name
-        error = getattr(error, "orig", None) or error.__cause__
-    return None
-
-
-def is_disconnect(state: str | None) -> bool:
-    """Tell whether the connection is of no use any more.
-
-    Class 08, an administrator's shutdown (57P01-57P03) and 25006, "read-only transaction": we talk to a former primary.
-    """
-    return state is not None and (state.startswith("08") or state in {"57P01", "57P02", "57P03", "25006"})

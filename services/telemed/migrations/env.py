@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from telemed.kernel.database import asyncpg_url
+from telemed.kernel.engine import asyncpg_url
 
 # Any number will do, as long as every migration takes the same.
 _MIGRATION_LOCK = 7_035_202_611

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Iterable
 from datetime import timedelta
 
-from telemed.kernel.database import sqlstate
 from telemed.kernel.jobs import Job
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources
+from telemed.kernel.sqlstates import sqlstate
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.worker.rules import job_pause
 

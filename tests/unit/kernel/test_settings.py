@@ -7,7 +7,7 @@ import pytest
 from tests.support.settings import JWT_SECRET
 
 from telemed.booking.slots.shelf import GONE_WINDOW
-from telemed.kernel.database import asyncpg_url
+from telemed.kernel.engine import asyncpg_url
 from telemed.kernel.settings import Settings, SettingsProblem, load_settings
 
 

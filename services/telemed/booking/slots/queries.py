@@ -17,8 +17,8 @@ from telemed.booking.problems import SlotContended
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.contracts.ids import DoctorId, SlotId
-from telemed.kernel.database import LOCK_NOT_AVAILABLE, sqlstate
 from telemed.kernel.paging import Cursor
+from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 
 # How long a transaction waits for a slot's row. Whoever holds it needs milliseconds; a second means a stalled process.
 _LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '2s'")

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError
 
-from telemed.kernel.database import sqlstate
 from telemed.kernel.http.server import constraint_problems
 from telemed.kernel.problems import Overloaded, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings, SettingsProblem
+from telemed.kernel.sqlstates import sqlstate
 from telemed.kernel.telemetry.logs import configure_logs
 from telemed.local.demo.seed import Report, seed
 
