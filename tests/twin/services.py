@@ -1,0 +1,57 @@
+"""The application: two processes of each service and two workers, as the image runs them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+from tests.support.redis_nodes import free_ports
+from tests.twin.member import Kind, Member
+
+from telemed.local.processes import Guard, Program, Running
+
+SERVICES_FOLDER = Path(__file__).parents[2] / "services"
+SERVICES = ("auth", "booking", "consultation")
+COPIES = 2
+# Longer than the gateway needs to notice (two checks, half a second apart).
+DRAIN_SECONDS = 3
+
+
+class TelemedMember(Member):
+    """One `telemed serve …` or `telemed work`, restartable at the same ports."""
+
+    def __init__(self, name: str, folder: Path, guard: Guard, environment: Mapping[str, str]) -> None:
+        port, probes = free_ports(2)
+        self.role = name.rpartition("-")[0]
+        is_worker = self.role == "worker"
+        kind: Kind = "worker" if is_worker else "service"
+        super().__init__(name, kind, None if is_worker else port, self._launch, self._answers, probes=probes)
+        self.environment = dict(environment) | {"PORT": str(port), "MANAGEMENT_PORT": str(probes)}
+        self._folder = folder
+        self._guard = guard
+
+    def _launch(self) -> Running:
+        arguments = ["work"] if self.role == "worker" else ["serve", self.role]
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return Program(
+            self.name,
+            [sys.executable, "-m", "telemed.cli", *arguments],
+            log=self._folder / f"{self.name}.log",
+            pid_file=self._folder / f"{self.name}.pid",
+            environment=inherited | {"PYTHONPATH": str(SERVICES_FOLDER)} | self.environment,
+            folder=self._folder,  # the checkout may hold the address of a platform that somebody else runs
+        ).start(self._guard)
+
+    async def _answers(self) -> bool:
+        try:
+            async with httpx.AsyncClient() as client:
+                return (await client.get(f"http://127.0.0.1:{self.probes}/readyz", timeout=1)).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def service_members(folder: Path, guard: Guard, environment: Mapping[str, str]) -> list[TelemedMember]:
+    """Name the eight processes of the application; nothing is started yet."""
+    names = [f"{role}-{copy}" for role in (*SERVICES, "worker") for copy in range(1, COPIES + 1)]
+    return [TelemedMember(name, folder, guard, environment) for name in names]
