@@ -29,12 +29,13 @@ class OutboxEvent(SQLModel, table=True):
     type: str
     payload: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     traceparent: str
-    occurred_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    # Says in which month's partition the event is; part of the primary key for no other reason.
+    occurred_at: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
     available_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     attempts: int = 0
     last_error: str | None = None
     parked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-    # Set instead of deleting the row: for some days one can still see that, and when, an event was delivered.
+    # Set instead of deleting the row: until its month is retired one can still see that, and when, it was delivered.
     delivered_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 

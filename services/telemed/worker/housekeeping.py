@@ -7,8 +7,6 @@ from telemed.kernel.jobs import Job
 from telemed.kernel.resources import Resources
 from telemed.worker import queries
 
-# Delivered events are kept for the questions of the days after an incident: was it written, was it passed on, when.
-KEEP_DELIVERED = timedelta(days=7)
 # Notes of subscribers must outlive every way in which an event may come again; an undelivered one keeps them longer.
 KEEP_HANDLED = timedelta(days=14)
 _AT_ONCE = 5000  # short transactions: an old snapshot slows every queue down
@@ -17,11 +15,6 @@ _AT_ONCE = 5000  # short transactions: an old snapshot slows every queue down
 async def _forget_replies(resources: Resources) -> int:
     before = resources.clock.now() - timedelta(hours=resources.settings.idempotency_keep_hours)
     return await resources.db.transact(forget_replies, before=before, limit=_AT_ONCE)
-
-
-async def _forget_delivered(resources: Resources) -> int:
-    before = resources.clock.now() - KEEP_DELIVERED
-    return await resources.db.transact(queries.forget_delivered, before=before, limit=_AT_ONCE)
 
 
 async def _forget_handled(resources: Resources) -> int:
@@ -42,6 +35,5 @@ async def measure_outbox(resources: Resources) -> int:
 HOUSEKEEPING = (
     Job("outbox-measure", timedelta(seconds=15), measure_outbox),
     Job("forget-replies", timedelta(minutes=10), _forget_replies),
-    Job("forget-delivered", timedelta(minutes=10), _forget_delivered),
     Job("forget-handled", timedelta(minutes=10), _forget_handled),
 )

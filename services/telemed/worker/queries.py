@@ -11,18 +11,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from telemed.kernel.outbox import OutboxEvent
 
 # Takes up to :limit due events for the time of a lease. Materialised, because the planner may otherwise run the
-# locking part again for each row of the update and take more than the limit. Index: outbox_due.
+# locking part again for each row of the update and take more than the limit. Events are named by id and occurred_at
+# everywhere here, as the second one says in which month's partition they are. Index: outbox_due of each.
 _CLAIM = text(
     """
     WITH due AS MATERIALIZED (
-        SELECT id FROM platform.outbox
+        SELECT id, occurred_at FROM platform.outbox
         WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= :now AND type = ANY(:types)
         ORDER BY available_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
     UPDATE platform.outbox AS o
     SET available_at = :leased_until, attempts = o.attempts + 1
-    FROM due WHERE o.id = due.id
+    FROM due WHERE o.id = due.id AND o.occurred_at = due.occurred_at
     RETURNING o.id, o.type, o.payload, o.traceparent, o.occurred_at, o.available_at, o.attempts
     """
 ).columns(payload=JSONB)
@@ -31,12 +32,13 @@ _CLAIM = text(
 _NOTE_UNAWAITED = text(
     """
     WITH due AS MATERIALIZED (
-        SELECT id FROM platform.outbox
+        SELECT id, occurred_at FROM platform.outbox
         WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= :now AND type <> ALL(:types)
         ORDER BY available_at LIMIT :limit
         FOR UPDATE SKIP LOCKED
     )
-    UPDATE platform.outbox AS o SET delivered_at = :now FROM due WHERE o.id = due.id
+    UPDATE platform.outbox AS o SET delivered_at = :now
+    FROM due WHERE o.id = due.id AND o.occurred_at = due.occurred_at
     """
 )
 
@@ -44,7 +46,7 @@ _NOTE_UNAWAITED = text(
 _DELIVERED = text(
     """
     UPDATE platform.outbox SET delivered_at = :now, last_error = NULL, parked_at = NULL
-    WHERE id = :id AND delivered_at IS NULL
+    WHERE id = :id AND occurred_at = :occurred_at AND delivered_at IS NULL
     """
 )
 
@@ -53,7 +55,8 @@ _DELIVERED = text(
 _FAILED = text(
     """
     UPDATE platform.outbox SET available_at = :available_at, parked_at = :parked_at, last_error = :last_error
-    WHERE id = :id AND attempts = :attempts AND delivered_at IS NULL AND parked_at IS NULL
+    WHERE id = :id AND occurred_at = :occurred_at AND attempts = :attempts
+      AND delivered_at IS NULL AND parked_at IS NULL
     """
 )
 
@@ -74,15 +77,6 @@ _BACKLOG = text(
         (SELECT min(available_at) FROM platform.outbox
          WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= :now) AS oldest_due_at,
         (SELECT count(*) FROM platform.outbox WHERE parked_at IS NOT NULL) AS parked
-    """
-)
-
-# Deletes events that were delivered long ago. Index: outbox_delivered.
-_FORGET_DELIVERED = text(
-    """
-    DELETE FROM platform.outbox WHERE id IN (
-        SELECT id FROM platform.outbox WHERE delivered_at < :before LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
     """
 )
 
@@ -136,9 +130,9 @@ async def note_unawaited(session: AsyncSession, *, types: Sequence[str], now: da
     return await _change(session, _NOTE_UNAWAITED, types=list(types), now=now, limit=limit)
 
 
-async def note_delivered(session: AsyncSession, event_id: UUID, *, now: datetime) -> None:
+async def note_delivered(session: AsyncSession, event: OutboxEvent, *, now: datetime) -> None:
     """Note that every subscriber has had the event."""
-    await _change(session, _DELIVERED, id=event_id, now=now)
+    await _change(session, _DELIVERED, id=event.id, occurred_at=event.occurred_at, now=now)
 
 
 async def note_failed(
@@ -149,6 +143,7 @@ async def note_failed(
         session,
         _FAILED,
         id=event.id,
+        occurred_at=event.occurred_at,
         attempts=event.attempts,
         last_error=error,
         available_at=available_at,
@@ -165,11 +160,6 @@ async def backlog(session: AsyncSession, *, now: datetime) -> tuple[int, datetim
     """Count what is due, say since when the oldest is, and count what is parked."""
     row = (await session.execute(_BACKLOG, {"now": now})).one()
     return row.due, row.oldest_due_at, row.parked
-
-
-async def forget_delivered(session: AsyncSession, *, before: datetime, limit: int) -> int:
-    """Delete events that were delivered before *before*; returns how many."""
-    return await _change(session, _FORGET_DELIVERED, before=before, limit=limit)
 
 
 async def forget_handled(session: AsyncSession, *, before: datetime, limit: int) -> int:

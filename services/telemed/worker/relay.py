@@ -116,7 +116,7 @@ class Relay:
             if await queries.note_handled(session, subscriber=name, event_id=event.id, now=now):
                 await subscription.handle(self._resources, session, event)
             if settles:
-                await queries.note_delivered(session, event.id, now=now)
+                await queries.note_delivered(session, event, now=now)
 
         try:
             await self._resources.db.transact(once)

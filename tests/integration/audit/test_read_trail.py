@@ -150,38 +150,3 @@ async def test_others_are_refused_and_their_try_is_recorded(
     assert (reply.status_code, reply.json()["type"]) == (403, "forbidden")
     assert await owner.fetchval("SELECT outcome FROM audit.records WHERE actor_id = $1", UUID(user.id)) == "denied"
     assert (await people.nobody.get("/audit/events")).status_code == 401
-
-
-PLANS = {
-    "patient_id = '{id}' AND outcome = 'denied'": "records_patient",
-    "entity_id = '{id}'": "records_entity",
-    "actor_id = '{id}' AND action = 'thing.read'": "records_actor",
-    "action = 'rare.act'": "records_action",
-    "outcome = 'denied' AND outcome <> 'allowed'": "records_not_allowed",
-    "entity_type = 'thing'": "records_time",
-}
-
-
-async def test_a_page_comes_from_an_index(owner: asyncpg.Connection) -> None:
-    """In its order, without a sort and without reading the whole trail."""
-    await owner.execute(
-        """
-        INSERT INTO audit.records
-        SELECT gen_random_uuid(), now() - n * interval '1 second', gen_random_uuid(), 'doctor', 'thing.read',
-               CASE WHEN n % 500 = 0 THEN 'denied' ELSE 'allowed' END, 'thing', gen_random_uuid(), gen_random_uuid(),
-               '', '', '', '{}'
-        FROM generate_series(1, 20000) AS n
-        """
-    )
-    await owner.execute("ANALYZE audit.records")
-    for condition, index in PLANS.items():
-        rows = await owner.fetch(
-            f"""
-            EXPLAIN SELECT * FROM audit.records
-            WHERE {condition.format(id=uuid7())} AND (recorded_at, id) < (now(), '{uuid7()}')
-            ORDER BY recorded_at DESC, id DESC LIMIT 51
-            """
-        )
-        plan = "\n".join(row[0] for row in rows)
-        assert f"Index Scan Backward using {index} " in plan
-        assert "Sort" not in plan
