@@ -11,16 +11,30 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint typecheck format lock openapi clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps lint typecheck format lock openapi clean install-local install-dev
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: install-local ## Start the whole platform on this machine: real servers, demo data, http://localhost:3000
 	@exec $(BIN)/python -m telemed.cli run
 
 test: install-dev lint typecheck ## Run every check and every test, against real servers
 	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+twin: install-dev ## Start a twin of the cluster: replicas, poolers, Redis Cluster, HTTPS gateway (after twin-deps)
+	@exec $(BIN)/python -m tests.twin up
+
+WHAT ?=
+HOW ?= kill
+twin-kill: install-dev ## Break a part of the running twin: WHAT=primary, HOW=kill, stop, cont, term or restart
+	@$(BIN)/python -m tests.twin kill "$(WHAT)" "$(HOW)"
+
+twin-status: install-dev ## Show who runs where in the twin
+	@$(BIN)/python -m tests.twin status
+
+twin-deps: ## Install what the twin needs beyond Python: PgBouncer and HAProxy, by apt
+	@sh tests/twin/install_dependencies.sh
 
 lint: install-dev ## Check style, formatting and the floors of imports
 	@$(BIN)/python -m ruff check .

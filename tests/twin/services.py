@@ -33,13 +33,12 @@ class TelemedMember(Member):
 
     def _launch(self) -> Running:
         arguments = ["work"] if self.role == "worker" else ["serve", self.role]
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         return Program(
             self.name,
             [sys.executable, "-m", "telemed.cli", *arguments],
             log=self._folder / f"{self.name}.log",
             pid_file=self._folder / f"{self.name}.pid",
-            environment=inherited | {"PYTHONPATH": str(SERVICES_FOLDER)} | self.environment,
+            environment=application_environment(self.environment),
             folder=self._folder,  # the checkout may hold the address of a platform that somebody else runs
         ).start(self._guard)
 
@@ -49,6 +48,12 @@ class TelemedMember(Member):
                 return (await client.get(f"http://127.0.0.1:{self.probes}/readyz", timeout=1)).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def application_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """Add what a process needs of its machine; nothing else of ours reaches it."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return inherited | {"PYTHONPATH": str(SERVICES_FOLDER)} | dict(values)
 
 
 def service_members(folder: Path, guard: Guard, environment: Mapping[str, str]) -> list[TelemedMember]:

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import secrets
 import ssl
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from tests.twin.member import Member
 from tests.twin.poolers import Pooler, ro_targets, rw_targets, verifiers_of
 from tests.twin.postgres import MONITOR, REPLICATOR, Node, Postgres
 from tests.twin.redis import Redis, start_redis
-from tests.twin.services import DRAIN_SECONDS, SERVICES, TelemedMember, service_members
+from tests.twin.services import DRAIN_SECONDS, SERVICES, TelemedMember, application_environment, service_members
 from tests.twin.supervisor import Supervisor
 from tests.twin.warden import Failover, Warden
 
@@ -212,6 +213,18 @@ class Twin:
         """Lend a connection straight to a node, the primary if none is given; `superuser` is a role as well."""
         async with (node or self.primary).connect(role, within_seconds=30) as connection:
             yield connection
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        """Run `telemed …` with this twin's environment; give its exit code and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "telemed.cli", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=application_environment(self.environment),
+            cwd=self.folder,
+        )
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode(errors="replace")
 
     def client(self, **options: object) -> httpx.AsyncClient:
         """Give a client of the gateway that checks its certificate; *options* are those of httpx."""
