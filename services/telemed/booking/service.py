@@ -16,7 +16,7 @@ from telemed.kernel.service import Parts, Service
 
 @asynccontextmanager
 async def _open_parts(resources: Resources) -> AsyncIterator[Parts]:
-    shelf = SlotShelf(resources.cache, resources.clock)
+    shelf = SlotShelf(resources.cache, resources.clock, resources.reads)
     yield {SlotShelf: shelf, SlotSearch: SlotSearch(resources, shelf)}
 
 

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.contracts.looks import look
 from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act, Actor
@@ -45,6 +46,14 @@ class Work:
         """
         return await self._read_from(self.resources.db, operation, *args, **kwargs)
 
+    async def look(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation that shows something, where a replica's state will do if it has the client's own writes."""
+
+        async def shows(session: AsyncSession, act: Act) -> T:
+            return await operation(session, act, *args, **kwargs)
+
+        return await look(self, shows)
+
     async def read_trail(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an operation on the audit trail, with the database role that may see it."""
         return await self._read_from(self.resources.auditor_db, operation, *args, **kwargs)
@@ -69,7 +78,7 @@ class Work:
         result: list[T] = []
 
         async def transaction(session: AsyncSession) -> Reply:
-            act = await self._enter(session)
+            act = await self.enter(session)
             stored = await once.find(session) if once else None
             if stored is not None:
                 return stored
@@ -84,6 +93,8 @@ class Work:
             answer = await self.resources.db.transact(transaction)
         except Problem as problem:
             answer = await self.settle(problem, once)
+        # Also after a replay: the first reply, with its token, may have been lost on its way.
+        await self.resources.reads.note_write()
         if after is not None and result and not answer.is_replayed:
             await after(result[0])
         return answer.response()
@@ -141,7 +152,7 @@ class Work:
 
     async def _read_from(self, db: Database, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async def transaction(session: AsyncSession) -> T:
-            return await operation(session, await self._enter(session), *args, **kwargs)
+            return await operation(session, await self.enter(session), *args, **kwargs)
 
         try:
             return await db.transact(transaction)
@@ -149,7 +160,7 @@ class Work:
             await self.settle(problem, None)
             raise
 
-    async def _enter(self, session: AsyncSession) -> Act:
+    async def enter(self, session: AsyncSession) -> Act:
         """Let the caller in with the role that they have now.
 
         Raises:

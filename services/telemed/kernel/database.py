@@ -8,17 +8,22 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.background import in_background
+from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
+from telemed.kernel.replication.availability import LOOK_WITHIN_SECONDS, Availability
+from telemed.kernel.replication.positions import Standing, standing
 from telemed.kernel.settings import Settings
 from telemed.kernel.sqlstates import OVERLOADED, REFUSED, RETRIED, is_disconnect, sqlstate, violated_constraint
 from telemed.kernel.telemetry.logs import get_logger
@@ -35,6 +40,12 @@ ConstraintProblems = Mapping[str, type[Problem]]
 MAX_ATTEMPTS = 5
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 8.0
+# A failover takes seconds; whoever is told to come back sooner would only be told again.
+_RETRY_WHILE_DOWN = timedelta(seconds=2)
+
+
+class _LostRace(Exception):
+    """A serialization race or a deadlock; the transaction can be run again."""
 
 
 class Database:
@@ -47,9 +58,14 @@ class Database:
         settings: Settings,
         metrics: Metrics,
         constraint_problems: ConstraintProblems | None = None,
+        name: str = "primary",
     ) -> None:
+        self._url = url
+        self._settings = settings
         self._constraint_problems = dict(constraint_problems or {})
         self._metrics = metrics
+        self._positions: SingleFlight[Standing] = SingleFlight()
+        self.availability = Availability(name, metrics=metrics, recovered=self._renew_connections)
         # Connections whose last COMMIT was acknowledged by the primary alone though replicas were to confirm it.
         self._local_only: WeakSet[RawConnection] = WeakSet()
         self._engine = make_engine(url, settings)
@@ -75,24 +91,16 @@ class Database:
             Unavailable: the server cannot be reached or does not accept writes.
             Problem: what the operation raised, or what its service registered for the violated constraint.
         """
+        if self.availability.is_down:
+            self._count("unavailable")
+            raise Unavailable(retry_after=_RETRY_WHILE_DOWN)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return await self._once(operation, *args, **kwargs)
-            except DBAPIError as error:
-                if sqlstate(error) not in RETRIED:
-                    problem = self._translate(error)
-                    if problem is None:
-                        raise
-                    raise problem from error
+                return await self._attempt(operation, *args, **kwargs)
+            except _LostRace as lost:
                 if attempt == MAX_ATTEMPTS:
-                    raise Overloaded from error
+                    raise Overloaded from lost
                 self._count("retried")
-            except PoolTimeout as error:
-                self._count("no_connection")
-                raise Overloaded from error
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                # Raised bare while connecting; afterwards SQLAlchemy wraps them.
-                raise self._unavailable(error) from error
             # Jitter, so that the same two transactions do not meet again.
             await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - not a secret
         raise AssertionError("unreachable")
@@ -107,10 +115,71 @@ class Database:
         """
 
         async def read_only(session: AsyncSession) -> T:
-            await session.execute(text("SET TRANSACTION READ ONLY"))
+            await session.connection(execution_options={"postgresql_readonly": True})  # part of BEGIN: no round trip
             return await operation(session, *args, **kwargs)
 
         return await self.transact(read_only)
+
+    async def standing(self) -> Standing:
+        """Ask the server where it stands, after everything that was committed before this call.
+
+        Those who ask at once share one question, unless it had been sent before they came.
+        """
+        return await self._positions.run_next("standing", lambda: self.read(standing))
+
+    @asynccontextmanager
+    async def watched(self, look: Callable[[Standing, float], bool]) -> AsyncIterator[None]:
+        """Look after the server for as long as the context lasts, on a connection of its own.
+
+        *look* judges where the server stands, and hears when it was asked (of the event loop's clock); without an
+        answer, or with a wrong one, requests are refused at once.
+        """
+        bound = LOOK_WITHIN_SECONDS
+        settings = self._settings.model_copy(
+            update={
+                "database_pool_size": 1,
+                "database_pool_timeout_seconds": bound,
+                "database_connect_timeout_seconds": bound,
+                "database_command_timeout_seconds": bound,
+            }
+        )
+        # With metrics of its own, which nobody reads: its looks are no transactions of the platform.
+        lookout = Database(self._url, settings=settings, metrics=Metrics())
+
+        async def is_well() -> bool:
+            asked_at = asyncio.get_running_loop().time()
+            return look(await lookout.read(standing), asked_at)
+
+        try:
+            async with in_background(self.availability.look_out(is_well)):
+                yield
+        finally:
+            await lookout.close()
+
+    async def _renew_connections(self) -> None:
+        """Let go of every connection: what they are connected to may not be the primary any more."""
+        await self._engine.dispose()
+
+    async def _attempt(
+        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            result = await self._once(operation, *args, **kwargs)
+        except DBAPIError as error:
+            if sqlstate(error) in RETRIED:
+                raise _LostRace from error
+            problem = self._translate(error)
+            if problem is None:
+                raise
+            raise problem from error
+        except PoolTimeout as error:
+            self._count("no_connection")
+            raise Overloaded from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # Raised bare while connecting; afterwards SQLAlchemy wraps them.
+            raise self._unavailable(error) from error
+        self.availability.answered()
+        return result
 
     async def _once(
         self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -166,11 +235,13 @@ class Database:
 
     def _unknown(self, cause: str) -> OutcomeUnknown:
         self._count("unknown")
+        self.availability.failed()
         log.error("commit.lost", cause=cause)
         return OutcomeUnknown()
 
     def _unavailable(self, error: BaseException) -> Unavailable:
         self._count("unavailable")
+        self.availability.failed()
         cause = getattr(error, "orig", None) or error
         log.warning("database.lost", error=type(cause).__name__, sqlstate=sqlstate(error))
         return Unavailable()

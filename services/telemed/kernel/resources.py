@@ -10,6 +10,7 @@ from telemed.kernel.clock import Clock, SystemClock
 from telemed.kernel.database import ConstraintProblems, Database
 from telemed.kernel.health import Health
 from telemed.kernel.identity import TokenVerifier
+from telemed.kernel.replication.reads import Reads
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.metrics import Metrics
 
@@ -27,6 +28,7 @@ class Resources:
     verifier: TokenVerifier
     db: Database
     auditor_db: Database
+    reads: Reads
     cache: Cache
     parts: dict[type, Any] = field(default_factory=dict)  # keyed by type, so the value's type is known to the caller
 
@@ -58,6 +60,8 @@ async def open_resources(
             constraint_problems=constraint_problems,
         )
         stack.push_async_callback(db.close)
+        reads = Reads(db, settings=settings, clock=clock, metrics=metrics)
+        await stack.enter_async_context(reads.opened())
         auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics)
         stack.push_async_callback(auditor_db.close)
         cache = Cache(
@@ -75,5 +79,6 @@ async def open_resources(
             verifier=TokenVerifier(settings),
             db=db,
             auditor_db=auditor_db,
+            reads=reads,
             cache=cache,
         )

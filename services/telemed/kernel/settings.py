@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     auditor_database_url: SecretStr | None = None  # the audit API: may read the trail
     worker_database_url: SecretStr | None = None  # the jobs: may read the trail and extend the chain
     owner_database_url: SecretStr | None = None  # migrations: owns the tables; direct, never through a pooler
+    # Standbys, through a pooler or not, each behind an address of its own; none: the primary serves every read.
+    replica_database_urls: Annotated[list[SecretStr], NoDecode] = []
+    replica_wait_seconds: float = Field(default=0.05, ge=0, le=1)  # for one that is nearly there
+    replica_max_lag_seconds: float = Field(default=10.0, gt=0, le=60)  # one further behind is asked by nobody
+    primary_fallback_reads: int = Field(default=4, ge=1, le=200)  # at once, in the replicas' stead; the rest is writes'
     database_pool_size: int = Field(default=12, ge=1, le=200)  # 8-16 per Postgres core measured best
     database_pool_timeout_seconds: float = Field(default=3.0, gt=0, le=60)
     database_connect_timeout_seconds: float = Field(default=3.0, gt=0, le=60)
@@ -86,7 +91,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("trusted_proxies", "jwt_public_key_files"):
+        for name in ("trusted_proxies", "jwt_public_key_files", "replica_database_urls"):
             value = values.get(name)
             if isinstance(value, str):
                 values[name] = [part.strip() for part in value.split(",") if part.strip()]
@@ -122,6 +127,11 @@ class Settings(BaseSettings):
     def owner_database(self) -> str:
         """Direct address of the owner of the tables, for migrations."""
         return _plain(self.owner_database_url) or self.services_database
+
+    @property
+    def replica_databases(self) -> list[str]:
+        """Addresses of the standbys."""
+        return [url.get_secret_value() for url in self.replica_database_urls]
 
     @property
     def _postgres_url(self) -> str:

@@ -109,6 +109,17 @@ _REQUEUE = text(
     """
 )
 
+# Notes the primary's timeline unless it is known; writes nothing then, not even to the log.
+_NOTE_TIMELINE = text(
+    """
+    INSERT INTO platform.timelines (timeline, noted_at)
+    SELECT t.current, :now
+    FROM (SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer AS current) AS t
+    WHERE NOT EXISTS (SELECT FROM platform.timelines AS known WHERE known.timeline = t.current)
+    ON CONFLICT DO NOTHING
+    """
+)
+
 
 async def _change(session: AsyncSession, statement: TextClause, **values: object) -> int:
     result = await session.execute(statement, values)
@@ -176,3 +187,8 @@ async def parked_events(session: AsyncSession, *, limit: int) -> list[OutboxEven
 async def requeue(session: AsyncSession, event_id: UUID | None, *, now: datetime) -> int:
     """Make one parked event due again, or all of them; returns how many."""
     return await _change(session, _REQUEUE, id=event_id, now=now)
+
+
+async def note_timeline(session: AsyncSession, *, now: datetime) -> None:
+    """Note the timeline that the primary is on."""
+    await _change(session, _NOTE_TIMELINE, now=now)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.support.settings import NOW
 
-from telemed.kernel.cache.aside import CacheAside, Entry, Lookup
+from telemed.kernel.cache.aside import CacheAside, Entry, Loaded, Lookup
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.problems import NotFound, Unavailable
@@ -54,13 +54,16 @@ class Source:
     def __init__(self) -> None:
         self.loads = 0
         self.failure: Exception | None = None
+        self.age: timedelta | None = None  # set: it lacks the latest
+        self.versions: list[str | None] = []  # what it was asked to have at least
 
-    async def load(self) -> int:
+    async def load(self, version: str | None) -> Loaded[int]:
         self.loads += 1
+        self.versions.append(version)
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
-        return self.loads
+        return Loaded(self.loads, self.age)
 
 
 @pytest.fixture
@@ -149,10 +152,10 @@ async def test_an_old_value_stands_in_when_store_and_source_are_lost_one_after_t
     await cache.get("key", source.load)
     store.is_valid, store.is_lost_late = False, True
 
-    async def once() -> int:
+    async def once(version: str | None) -> Loaded[int]:
         if source.loads > 1:
             raise Unavailable
-        return await source.load()
+        return await source.load(version)
 
     found = await cache.get("key", once)
     assert (found.value, found.rescued) == (1, True)
@@ -218,3 +221,25 @@ async def test_entries_do_not_expire_together(store: MemoryStore, clock: ManualC
     await asyncio.sleep(0.01)
     assert 5 < source.loads - 100 < 95
     assert clock.now() > NOW
+
+
+async def test_what_an_old_source_gives_is_shown_with_its_age_and_not_kept(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """A replica that is behind helps in an outage; afterwards nobody shall be given what it had."""
+    source.age = timedelta(seconds=7)
+    found = await cache.get("key", source.load)
+    assert (found.value, found.age, found.rescued) == (1, timedelta(seconds=7), True)
+    source.age = None
+    found = await cache.get("key", source.load)
+    assert (found.value, found.rescued) == (2, False)
+
+
+async def test_the_source_hears_which_version_it_must_have(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """The store's version names what happened; without a store the source must have everything."""
+    await cache.get("key", source.load)
+    store.is_lost = True
+    await cache.get("key", source.load)
+    assert source.versions == ["1", None]

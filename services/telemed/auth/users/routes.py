@@ -43,7 +43,7 @@ async def register(body: RegisterBody, work: AnybodyWrites) -> Response:
 )
 async def me(work: UserReads) -> UserReply:
     """Give the account of the caller, with the role that they have now."""
-    return UserReply.of(await work.read(show_me))
+    return UserReply.of(await work.look(show_me))
 
 
 @router.post(

@@ -66,7 +66,7 @@ async def list_appointments(
     cursor: CursorText | None = None,
 ) -> Page[AppointmentReply]:
     """Show the caller's appointments, latest first."""
-    return await work.read(operations.list_appointments, status=status, after=Cursor.decode(cursor), limit=limit)
+    return await work.look(operations.list_appointments, status=status, after=Cursor.decode(cursor), limit=limit)
 
 
 @router.get(
@@ -77,7 +77,7 @@ async def list_appointments(
 )
 async def read_appointment(appointment_id: UUID, work: UserReads) -> AppointmentReply:
     """Show an appointment to its patient or its doctor; to everybody else it does not exist."""
-    return await work.read(operations.read_appointment, AppointmentId(appointment_id))
+    return await work.look(operations.read_appointment, AppointmentId(appointment_id))
 
 
 @router.post(

@@ -53,7 +53,7 @@ async def list_doctors(
 ) -> Page[DoctorReply]:
     """Show listed doctors in the order of their listing."""
     after = Cursor.decode(cursor)
-    return await work.read(
+    return await work.look(
         operations.list_doctors, specialization=specialization, language=language, after=after, limit=limit
     )
 
@@ -67,4 +67,4 @@ async def list_doctors(
 )
 async def read_doctor(doctor_id: UUID, work: VisitorReads) -> DoctorReply:
     """Show one doctor; the registration number only to admins and the doctor."""
-    return await work.read(operations.read_doctor, DoctorId(doctor_id))
+    return await work.look(operations.read_doctor, DoctorId(doctor_id))

@@ -8,7 +8,7 @@ from telemed.booking.doctors.schemas import DoctorCard
 from telemed.booking.slots import queries
 from telemed.booking.slots.schemas import FoundSlot, SearchSlots
 from telemed.booking.slots.shelf import Candidate, SlotPage, SlotShelf, page_key
-from telemed.kernel.cache.aside import CacheAside
+from telemed.kernel.cache.aside import CacheAside, Loaded
 from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
 
@@ -17,7 +17,7 @@ class SlotSearch:
     """Finds open slots; the answer is a page's bytes and its age."""
 
     def __init__(self, resources: Resources, shelf: SlotShelf) -> None:
-        self._db = resources.db
+        self._reads = resources.reads
         self._clock = resources.clock
         self._shelf = shelf
         self._pages = CacheAside(
@@ -30,7 +30,7 @@ class SlotSearch:
         )
 
     async def find(self, query: SearchSlots) -> tuple[bytes, timedelta | None]:
-        """Give the page as JSON; its age too, when the database could not be asked and an old page had to do.
+        """Give the page as JSON; its age too, when the primary could not be asked and an older state had to do.
 
         Raises:
             InvalidRequest: the cursor is not one of ours.
@@ -39,8 +39,11 @@ class SlotSearch:
         # A page holds more than it shows, so that it stays full while its slots are being booked.
         spare = max(20, query.limit)
 
-        async def load() -> SlotPage:
-            return await self._db.read(self._load, query, after, query.limit + spare)
+        async def load(version: str | None) -> Loaded[SlotPage]:
+            served = await self._reads.read(
+                lambda session: self._load(session, query, after, query.limit + spare), self._shelf.required(version)
+            )
+            return Loaded(served.value, served.age)
 
         found = await self._pages.get(page_key(query), load)
         page = self._shelf.hide_gone_here(found.value)

@@ -5,8 +5,9 @@ A page is loaded with more slots than it shows. Two notes correct it without thr
 * *gone*: the slots that were booked or withdrawn, as `id/version`; whoever reads a page leaves them out. A booking
   therefore costs no page, and hits stay hits while bookings run. The version says which opening of the slot is
   gone: one that is cancelled and opens again has a new version, so no note has to be taken back.
-* *generation*: a random word per scope (a doctor, a specialization, everything). Whatever adds slots (publishing, a
-  cancellation, a changed entry) replaces it; pages of another generation are loaded anew.
+* *generation*: a random word per scope (a doctor, a specialization, everything), with the place in the write-ahead
+  log where it began. Whatever adds slots (publishing, a cancellation, a changed entry) replaces it; pages of another
+  generation are loaded anew, from a source that has come at least to that place.
 
 Both notes are written after the commit and before the reply, so a slot is gone from search, or back in it, when the
 client hears of it. Should Redis lose notes it loses the generations with them, which voids every page; a process
@@ -15,6 +16,7 @@ that has seen Redis fail does not trust pages from before. What a dead process c
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,11 +29,14 @@ from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.clock import Clock
+from telemed.kernel.replication.positions import BEYOND_ALL, WalPosition
+from telemed.kernel.replication.reads import Reads
 
 _SCHEMA = 1  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 _GENERATION_LIVES = timedelta(days=1)
+_BEGUN = re.compile(r"@([0-9a-f]{1,8})-([0-9a-f]{1,16})$")  # where in the write-ahead log a generation began
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +124,10 @@ def _generation_key(scope: str) -> str:
 class SlotShelf:
     """The store behind the search's cache, and the place where bookings tell it what changed."""
 
-    def __init__(self, cache: Cache, clock: Clock) -> None:
+    def __init__(self, cache: Cache, clock: Clock, reads: Reads) -> None:
         self._cache = cache
         self._clock = clock
+        self._reads = reads
         # What this very process made disappear, so that its own answers are right even while Redis is away.
         self._gone_here: dict[str, datetime] = {}
 
@@ -166,11 +172,12 @@ class SlotShelf:
         Raises:
             CacheUnavailable: other processes do not know yet.
         """
+        generation = await self._new_generation()
 
         async def write(redis: Any) -> None:
             pipe = redis.pipeline(transaction=False)
             for scope in _scopes(doctor_id, *specializations):
-                pipe.set(_generation_key(scope), secrets.token_hex(8), ex=_GENERATION_LIVES)
+                pipe.set(_generation_key(scope), generation, ex=_GENERATION_LIVES)
             await pipe.execute()
 
         await self._cache.run(write, urgent=True)
@@ -179,6 +186,8 @@ class SlotShelf:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
         raw, generation = await self._cache.run(lambda redis: _read(redis, key, _generation_key(scope)))
+        if generation is None:
+            generation = await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
         if stored is None:
             return Lookup(None, generation)
@@ -215,6 +224,32 @@ class SlotShelf:
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
         return page.without(set(self._gone_here), now=self._clock.now())
+
+    def required(self, version: str | None) -> WalPosition | None:
+        """Say how far a replica must have come for a page of this generation; None where there are no replicas.
+
+        Without a generation, or while notes may have been lost, nothing but the primary will do. After a failure of
+        Redis until every replica that is asked at all has what happened meanwhile.
+        """
+        if not self._reads.replicas:
+            return None
+        last_failure = self._cache.last_failure_at
+        is_doubtful = last_failure is not None and self._clock.now() - last_failure < 2 * self._reads.max_lag
+        begun = _BEGUN.search(version or "")
+        if is_doubtful or begun is None:
+            return BEYOND_ALL
+        return WalPosition(int(begun[1], 16), int(begun[2], 16))
+
+    async def _begin_generation(self, scope: str) -> str:
+        wanted = await self._new_generation()
+        return await self._cache.run(lambda redis: _begin(redis, _generation_key(scope), wanted))
+
+    async def _new_generation(self) -> str:
+        word = secrets.token_hex(8)
+        if not self._reads.replicas:
+            return word
+        begun = await self._reads.position()
+        return f"{word}@{begun.timeline:x}-{begun.lsn:x}"
 
     async def _gone_among(self, page: SlotPage, scope: str, now: datetime) -> set[str]:
         openings = [candidate.opening for candidate in page.candidates]
@@ -262,16 +297,28 @@ class SlotShelf:
         self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
 
 
-async def _read(redis: Any, key: str, generation_key: str) -> tuple[bytes | None, str]:
-    """Get a page and the generation of its scope, which begins now if there is none."""
+async def _read(redis: Any, key: str, generation_key: str) -> tuple[bytes | None, str | None]:
+    """Get a page and the generation of its scope, if there is one."""
     pipe = redis.pipeline(transaction=False)
     pipe.get(key)
-    pipe.set(generation_key, secrets.token_hex(8), ex=_GENERATION_LIVES, nx=True)
     pipe.get(generation_key)
-    raw, _, generation = await pipe.execute()
-    if not isinstance(generation, bytes):
+    raw, generation = await pipe.execute()
+    return (raw if isinstance(raw, bytes) else None), (None if generation is None else _word(generation))
+
+
+async def _begin(redis: Any, generation_key: str, wanted: str) -> str:
+    """Begin a generation, unless somebody else just did."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.set(generation_key, wanted, ex=_GENERATION_LIVES, nx=True)
+    pipe.get(generation_key)
+    _, generation = await pipe.execute()
+    return _word(generation)
+
+
+def _word(answer: object) -> str:
+    if not isinstance(answer, bytes):
         raise TypeError("not a generation")
-    return (raw if isinstance(raw, bytes) else None), generation.decode()
+    return answer.decode()
 
 
 async def _ask_gone(redis: Any, keys: list[str], openings: list[str]) -> list[Any]:

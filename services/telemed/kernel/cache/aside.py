@@ -34,6 +34,19 @@ class Lookup(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded(Generic[V]):
+    """What the source gave. *age* is set when it may lack that much of what happened: then it is given, not kept."""
+
+    value: V
+    age: timedelta | None = None
+
+
+# How a value is loaded: from a source that has everything up to the version that the store had, or, without a store
+# to name one, everything.
+Load = Callable[[str | None], Awaitable[Loaded[V]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Found(Generic[V]):
     """What a look-up gives. *age* is zero when the source was asked, *rescued* says that the source had failed."""
 
@@ -81,13 +94,13 @@ class CacheAside(Generic[V]):
         self._stale_for = stale_for
         self._clock = clock
         self._metrics = metrics
-        self._flights: SingleFlight[V] = SingleFlight()
+        self._flights: SingleFlight[Loaded[V]] = SingleFlight()
         # Look-ups and corrections fly together too, but only those that had not begun when the caller came: a burst
         # of readers asks the store twice, not once each, and nobody gets an answer that is older than the question.
         self._lookups: SingleFlight[Lookup[V]] = SingleFlight()
         self._corrections: SingleFlight[V] = SingleFlight()
 
-    async def get(self, key: str, load: Callable[[], Awaitable[V]]) -> Found[V]:
+    async def get(self, key: str, load: Load[V]) -> Found[V]:
         """Give the value for *key*, loading it if need be.
 
         Raises:
@@ -98,7 +111,7 @@ class CacheAside(Generic[V]):
         except CacheUnavailable:
             self._count("error")
             # Without the store nothing says whether a flight began before or after the last write: take the next.
-            return Found(await self._flights.run_next(key, load), timedelta())
+            return await self._without_store(key, load)
         entry = found.entry
         if entry is not None and entry.is_valid:
             age = self._clock.now() - entry.loaded_at
@@ -111,38 +124,49 @@ class CacheAside(Generic[V]):
                 return Found(entry.value, age)
         return await self._load_or_rescue(key, load, found)
 
-    async def _load_or_rescue(self, key: str, load: Callable[[], Awaitable[V]], found: Lookup[V]) -> Found[V]:
+    async def _without_store(self, key: str, load: Load[V]) -> Found[V]:
+        return _found(await self._flights.run_next(key, lambda: load(None)))
+
+    async def _load_or_rescue(self, key: str, load: Load[V], found: Lookup[V]) -> Found[V]:
         try:
-            value = await self._loaded(key, found.version, load)
+            loaded = await self._loaded(key, found.version, load)
         except (Unavailable, Overloaded):
             if found.entry is None:
                 raise
             self._count("rescued")
             return Found(found.entry.value, self._clock.now() - found.entry.loaded_at, rescued=True)
         self._count("miss")
-        return Found(value, timedelta())
+        return loaded
 
-    async def _loaded(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
+    async def _loaded(self, key: str, version: str, load: Load[V]) -> Found[V]:
         try:
-            value = await self._flights.run((key, version), lambda: self._load(key, version, load))
+            loaded = await self._flights.run((key, version), lambda: self._load(key, version, load))
             # The flight may have begun before this call, and with it before a change that this caller knows of. By
             # the value's identity: those who shared a flight hold the very same one.
-            return await self._corrections.run_next((key, id(value)), lambda: self._store.correct(key, value))
+            value = await self._corrections.run_next(
+                (key, id(loaded.value)), lambda: self._store.correct(key, loaded.value)
+            )
+            return _found(Loaded(value, loaded.age))
         except CacheUnavailable:
-            return await self._flights.run_next(key, load)
+            return await self._without_store(key, load)
 
-    async def _load(self, key: str, version: str, load: Callable[[], Awaitable[V]]) -> V:
+    async def _load(self, key: str, version: str, load: Load[V]) -> Loaded[V]:
         # What cannot be stored is given all the same; the client counts and logs the store's failures.
         with contextlib.suppress(CacheUnavailable):
             # Looked up once more: another flight may have landed since this caller looked.
             found = await self._store.fetch(key)
             version = found.version
             if found.entry is not None and found.entry.is_valid and self._is_fresh(found.entry):
-                return found.entry.value
-        entry = Entry(await load(), loaded_at=self._clock.now())
+                return Loaded(found.entry.value)
+        # The age counts from before the load: what happens while it runs may be missing.
+        begun_at = self._clock.now()
+        loaded = await load(version)
+        if loaded.age is not None:
+            return loaded
+        entry = Entry(loaded.value, loaded_at=begun_at)
         with contextlib.suppress(CacheUnavailable):
             await self._store.keep(key, version, entry, hard=self._jittered(self._stale_for))
-        return entry.value
+        return loaded
 
     def _is_fresh(self, entry: Entry[V]) -> bool:
         return self._clock.now() - entry.loaded_at < self._jittered(self._fresh_for)
@@ -153,3 +177,7 @@ class CacheAside(Generic[V]):
 
     def _count(self, result: str) -> None:
         self._metrics.cache.labels(self._name, result).inc()
+
+
+def _found(loaded: Loaded[V]) -> Found[V]:
+    return Found(loaded.value, loaded.age or timedelta(), rescued=loaded.age is not None)

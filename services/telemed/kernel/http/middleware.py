@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.problems import InternalError, PayloadTooLarge, Problem, RequestTimeout
+from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
@@ -48,7 +49,9 @@ class Edge:
             request_id=headers.get(b"x-request-id", b"").decode("latin-1") or None,
         )
         token = current_trace.set(trace)
-        exchange = _Exchange(scope, receive, send, trace, self._max_body_bytes)
+        consistency = Consistency.of(scope["headers"])
+        consistency_token = current_consistency.set(consistency)
+        exchange = _Exchange(scope, receive, send, trace, consistency, self._max_body_bytes)
         started = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
@@ -56,6 +59,7 @@ class Edge:
         finally:
             self._metrics.in_flight.dec()
             self._record(scope, exchange, time.perf_counter() - started)
+            current_consistency.reset(consistency_token)
             current_trace.reset(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
@@ -94,11 +98,20 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class _Exchange:
     """One request's receive and send, with what they must obey."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, trace: Trace, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        trace: Trace,
+        consistency: Consistency,
+        max_body_bytes: int,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._trace = trace
+        self._consistency = consistency
         self._max = max_body_bytes
         self._received = 0
         self._body_complete = False
@@ -135,6 +148,8 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self._trace.request_id
+            for name, value in self._consistency.response_headers():
+                headers.append(name, value)
             for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")

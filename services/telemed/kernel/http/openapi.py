@@ -15,10 +15,16 @@ Patients find a doctor's open slot, book it, meet the doctor and leave with a pr
 * Every error is an RFC 9457 `application/problem+json` document; programs compare its `type`.
 * Send an `Idempotency-Key` with every write. The same key with the same body gives the same reply, marked
   `Idempotency-Replayed: true`; that is also how to find out what became of a request whose reply never came.
+* Send the `X-Consistency-Token` of a reply with your next requests (browsers do, by cookie), and you read what you
+  have written. A reply with an `Age` may lack what happened in those last seconds: the primary database is away.
 * Lists come in pages: pass `next_cursor` as `cursor`.
 """
 _COMMON_HEADERS = {
     "X-Request-ID": {"description": "Id of this request, yours if you sent one.", "schema": {"type": "string"}},
+    "X-Consistency-Token": {
+        "description": "After a write, where replicas are in use: send it with what you read next.",
+        "schema": {"type": "string"},
+    },
 }
 _METHODS = ("get", "put", "post", "delete", "patch")
 

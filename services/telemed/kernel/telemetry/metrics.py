@@ -45,6 +45,21 @@ class Metrics:
             registry=registry,
         )
         self.pool_in_use = Gauge("telemed_database_pool_in_use", "Connections checked out.", registry=registry)
+        self.reads = Counter(
+            "telemed_database_reads_total",
+            "Reads that replicas may serve, by who served them and why.",
+            ["served_by", "reason"],
+            registry=registry,
+        )
+        self.replica_lag = Gauge(
+            "telemed_database_replica_lag_seconds",
+            "For how long a replica may lack what the primary did.",
+            ["replica"],
+            registry=registry,
+        )
+        self.database_breaker_open = Gauge(
+            "telemed_database_breaker_open", "1 while a server is left alone.", ["server"], registry=registry
+        )
         self.cache = Counter(
             "telemed_cache_lookups_total",
             "Cache lookups: hit, stale, miss, error (the source was asked instead) or rescued (the source failed).",
