@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache
 from telemed.kernel.clock import Clock, SystemClock
 from telemed.kernel.database import ConstraintProblems, Database
@@ -65,7 +66,10 @@ async def open_resources(
         auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics)
         stack.push_async_callback(auditor_db.close)
         cache = Cache(
-            settings.redis_address, timeout_seconds=settings.redis_timeout_seconds, clock=clock, metrics=metrics
+            parse_address(settings.redis_address),
+            timeout_seconds=settings.redis_timeout_seconds,
+            clock=clock,
+            metrics=metrics,
         )
         stack.push_async_callback(cache.close)
         await stack.enter_async_context(cache.watched())

@@ -11,6 +11,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from telemed.kernel.cache.addresses import AddressProblem, parse_address
+
 # `make run` writes what it started into this file, so that every `telemed` command of the checkout finds it.
 LOCAL_PLATFORM_FILE = Path(os.environ.get("TELEMED_HOME") or ".telemed") / "platform.env"
 
@@ -48,8 +50,11 @@ class Settings(BaseSettings):
 
     redis_host: str = "localhost"
     redis_port: int = Field(default=6379, ge=1, le=65535)
+    # The scheme says how Redis is run: redis://, redis+sentinel:// or redis+cluster:// (kernel/cache/addresses.py).
     redis_url: SecretStr | None = None
-    redis_timeout_seconds: float = Field(default=0.1, gt=0, le=5)
+    # A search asks Redis two or three times, so a frozen server costs it 150 ms once, below the 200 ms that reads are
+    # promised in; an answer takes one or two, so a stall of the network or of this process has room.
+    redis_timeout_seconds: float = Field(default=0.05, gt=0, le=5)
 
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=0, le=65535)
@@ -96,6 +101,14 @@ class Settings(BaseSettings):
             if isinstance(value, str):
                 values[name] = [part.strip() for part in value.split(",") if part.strip()]
         return values
+
+    @model_validator(mode="after")
+    def _understand_redis(self) -> Self:
+        try:
+            parse_address(self.redis_address)
+        except AddressProblem as problem:
+            raise ValueError(f"{'REDIS_HOST' if self.redis_url is None else 'REDIS_URL'} {problem}") from problem
+        return self
 
     @model_validator(mode="after")
     def _require_key_material(self) -> Self:

@@ -33,7 +33,7 @@ def redis_url(valkey: ValkeyServer) -> str:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """With the bound that production has."""
-    return settings.model_copy(update={"redis_timeout_seconds": 0.1})
+    return settings.model_copy(update={"redis_timeout_seconds": 0.05})
 
 
 async def open_slots(client: httpx.AsyncClient, doctor: User) -> list[str]:

@@ -13,6 +13,7 @@ from tests.support.events import LoggedEvents
 from tests.support.settings import NOW
 from tests.support.waiting import until
 
+from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.telemetry.metrics import Metrics
@@ -26,7 +27,9 @@ async def open_cache() -> AsyncIterator[OpenCache]:
     async with AsyncExitStack() as stack:
 
         async def make(url: str, timeout_seconds: float = 0.2) -> Cache:
-            cache = Cache(url, timeout_seconds=timeout_seconds, clock=ManualClock(NOW), metrics=Metrics())
+            cache = Cache(
+                parse_address(url), timeout_seconds=timeout_seconds, clock=ManualClock(NOW), metrics=Metrics()
+            )
             stack.push_async_callback(cache.close)
             return cache
 
@@ -59,13 +62,13 @@ async def test_answers_while_redis_is_well(open_cache: OpenCache, redis_url: str
         await client.set("harness", b"value")
         return await client.get("harness")
 
-    assert await cache.run(write_and_read) == b"value"
+    assert await cache.run("harness", write_and_read) == b"value"
 
 
 async def test_a_crowd_does_not_open_the_breaker(open_cache: OpenCache, redis_url: str, events: LoggedEvents) -> None:
     """More callers at once than there are connections wait their turn: that is no failure of Redis."""
     cache = await open_cache(redis_url, 1.0)
-    await asyncio.gather(*(cache.run(get) for _ in range(500)))
+    await asyncio.gather(*(cache.run("key", get) for _ in range(500)))
     assert not events.named("cache.lost")
 
 
@@ -75,7 +78,7 @@ async def test_a_refused_connection_is_unavailable_at_once(open_cache: OpenCache
     started = time.monotonic()
     for _ in range(100):
         with pytest.raises(CacheUnavailable):
-            await cache.run(get)
+            await cache.run("key", get)
     assert time.monotonic() - started < 5
 
 
@@ -97,9 +100,9 @@ async def test_nonsense_is_unavailable_within_the_bound(open_cache: OpenCache, a
         started = time.monotonic()
         for _ in range(20):
             with pytest.raises(CacheUnavailable):
-                await cache.run(get)
+                await cache.run("key", get)
         assert time.monotonic() - started < 3
-        assert cache._breaker.is_open
+        assert cache._nodes.all[0].breaker.is_open
 
 
 async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
@@ -111,7 +114,7 @@ async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
 
         async def answers() -> bool:
             try:
-                return await cache.run(get) is None
+                return await cache.run("key", get) is None
             except CacheUnavailable:
                 return False
 
@@ -121,14 +124,14 @@ async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
         started = time.monotonic()
         for _ in range(200):
             with pytest.raises(CacheUnavailable):
-                await cache.run(get)
+                await cache.run("key", get)
         assert time.monotonic() - started < 6  # without the breaker it would be forty
         assert len(events.named("cache.lost")) == 1
-        assert cache.last_failure_at == NOW
+        assert cache.doubted_at("key") == NOW
         valkey.running.process.send_signal(signal.SIGCONT)
         await until(answers)
         assert events.named("cache.recovered")
-        assert cache._metrics.breaker_open._value.get() == 0
+        assert cache._nodes._metrics.breaker_open._value.get() == 0
 
 
 async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache: OpenCache, redis_url: str) -> None:
@@ -139,7 +142,7 @@ async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache:
         return await client.eval("return ARGV[1]", 0, str(number))
 
     async def ask(number: int) -> bool:
-        return await cache.run(lambda client: own(client, number)) == str(number).encode()
+        return await cache.run("key", lambda client: own(client, number)) == str(number).encode()
 
     for turn in range(30):
         tasks = [asyncio.create_task(ask(number)) for number in range(20)]
@@ -155,11 +158,11 @@ async def test_a_caller_that_leaves_is_no_failure_of_redis(open_cache: OpenCache
     """Clients that hang up must not open the breaker for the others."""
     cache = await open_cache(redis_url, 1.0)
     for _ in range(10):
-        task = asyncio.create_task(cache.run(get))
+        task = asyncio.create_task(cache.run("key", get))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert not cache._breaker.is_open
+    assert not cache._nodes.all[0].breaker.is_open
 
 
 async def test_the_watch_ends_whenever_it_is_stopped(open_cache: OpenCache, monkeypatch: pytest.MonkeyPatch) -> None:

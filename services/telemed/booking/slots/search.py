@@ -39,13 +39,16 @@ class SlotSearch:
         # A page holds more than it shows, so that it stays full while its slots are being booked.
         spare = max(20, query.limit)
 
+        key = page_key(query)
+
         async def load(version: str | None) -> Loaded[SlotPage]:
             served = await self._reads.read(
-                lambda session: self._load(session, query, after, query.limit + spare), self._shelf.required(version)
+                lambda session: self._load(session, query, after, query.limit + spare),
+                self._shelf.required(key, version),
             )
             return Loaded(served.value, served.age)
 
-        found = await self._pages.get(page_key(query), load)
+        found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
         return _render(page, query.limit), found.age if found.rescued else None
 

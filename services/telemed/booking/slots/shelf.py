@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -149,17 +149,19 @@ class SlotShelf:
         now = self._clock.now()
         self._remember(noted, now)
 
-        async def write(redis: Any) -> None:  # redis-py types pipelines as Any
-            pipe = redis.pipeline(transaction=False)
-            for one in noted:
-                member = f"{one.slot_id.hex}/{one.version}"
-                for scope in _scopes(one.doctor_id, one.specialization):
-                    key = self._gone_keys(scope, now)[1]
-                    pipe.sadd(key, member)
-                    pipe.expire(key, GONE_WINDOW * 3)
-            await pipe.execute()
+        members: dict[str, set[str]] = {}
+        for one in noted:
+            for scope in _scopes(one.doctor_id, one.specialization):
+                members.setdefault(self._gone_keys(scope, now)[1], set()).add(f"{one.slot_id.hex}/{one.version}")
 
-        await self._cache.run(write, urgent=True)
+        def add_to(key: str) -> Callable[[Any], None]:  # redis-py types pipelines as Any
+            def add(pipe: Any) -> None:
+                pipe.sadd(key, *members[key])
+                pipe.expire(key, GONE_WINDOW * 3)
+
+            return add
+
+        await self._cache.run_all({key: add_to(key) for key in members}, urgent=True)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
@@ -174,18 +176,16 @@ class SlotShelf:
         """
         generation = await self._new_generation()
 
-        async def write(redis: Any) -> None:
-            pipe = redis.pipeline(transaction=False)
-            for scope in _scopes(doctor_id, *specializations):
-                pipe.set(_generation_key(scope), generation, ex=_GENERATION_LIVES)
-            await pipe.execute()
+        def replace(key: str) -> Callable[[Any], None]:
+            return lambda pipe: pipe.set(key, generation, ex=_GENERATION_LIVES)
 
-        await self._cache.run(write, urgent=True)
+        keys = [_generation_key(scope) for scope in _scopes(doctor_id, *specializations)]
+        await self._cache.run_all({key: replace(key) for key in keys}, urgent=True)
 
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
-        raw, generation = await self._cache.run(lambda redis: _read(redis, key, _generation_key(scope)))
+        raw, generation = await self._cache.run(key, lambda redis: _read(redis, key, _generation_key(scope)))
         if generation is None:
             generation = await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
@@ -195,8 +195,7 @@ class SlotShelf:
         now = self._clock.now()
         gone = await self._gone_among(page, scope, now)
         left = page.without(gone, now=now)
-        last_failure = self._cache.last_failure_at
-        is_trusted = last_failure is None or loaded_at > last_failure
+        is_trusted = loaded_at > self._cache.doubted_at(key)
         is_dry = page.has_more and len(left.candidates) < len(page.candidates) // 2
         is_valid = made_for == generation and is_trusted and not is_dry
         return Lookup(Entry(left, loaded_at, is_valid), generation)
@@ -214,7 +213,7 @@ class SlotShelf:
                 ],
             }
         )
-        await self._cache.run(lambda redis: redis.set(key, raw, px=hard))
+        await self._cache.run(key, lambda redis: redis.set(key, raw, px=hard))
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
@@ -225,15 +224,15 @@ class SlotShelf:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
         return page.without(set(self._gone_here), now=self._clock.now())
 
-    def required(self, version: str | None) -> WalPosition | None:
-        """Say how far a replica must have come for a page of this generation; None where there are no replicas.
+    def required(self, key: str, version: str | None) -> WalPosition | None:
+        """Say how far a replica must have come for this page of this generation; None where there are no replicas.
 
         Without a generation, or while notes may have been lost, nothing but the primary will do. After a failure of
         Redis until every replica that is asked at all has what happened meanwhile.
         """
         if not self._reads.replicas:
             return None
-        last_failure = self._cache.last_failure_at
+        last_failure = self._cache.failed_at(key)
         is_doubtful = last_failure is not None and self._clock.now() - last_failure < 2 * self._reads.max_lag
         begun = _BEGUN.search(version or "")
         if is_doubtful or begun is None:
@@ -242,7 +241,8 @@ class SlotShelf:
 
     async def _begin_generation(self, scope: str) -> str:
         wanted = await self._new_generation()
-        return await self._cache.run(lambda redis: _begin(redis, _generation_key(scope), wanted))
+        key = _generation_key(scope)
+        return await self._cache.run(key, lambda redis: _begin(redis, key, wanted))
 
     async def _new_generation(self) -> str:
         word = secrets.token_hex(8)
@@ -256,11 +256,12 @@ class SlotShelf:
         if not openings:
             return set()
         # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
-        answers = await self._cache.run(lambda redis: _ask_gone(redis, self._gone_keys(scope, now), openings))
+        keys = self._gone_keys(scope, now)
+        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, openings))
         gone = set(self._gone_here)
         for flags in answers:
             if not isinstance(flags, list) or len(flags) != len(openings):
-                self._cache.distrust("not an answer to SMISMEMBER")
+                self._cache.distrust(keys[1], "not an answer to SMISMEMBER")
                 raise CacheUnavailable("garbage")
             gone.update(opening for opening, is_gone in zip(openings, flags, strict=True) if is_gone)
         return gone
@@ -270,7 +271,7 @@ class SlotShelf:
         try:
             stored = json.loads(raw)
             if stored["key"] != key:
-                self._cache.distrust("another key's page")
+                self._cache.distrust(key, "another key's page")
                 return None
             page = SlotPage(
                 tuple(
@@ -281,7 +282,7 @@ class SlotShelf:
             )
             return page, datetime.fromisoformat(stored["loaded_at"]), str(stored["generation"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self._cache.distrust("not a page")
+            self._cache.distrust(key, "not a page")
             return None
 
     def _gone_keys(self, scope: str, now: datetime) -> list[str]:

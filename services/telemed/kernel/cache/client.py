@@ -2,22 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis.asyncio
+from redis.exceptions import AskError, MovedError
 
 from telemed.kernel.background import in_background
+from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
 from telemed.kernel.cache.breaker import Breaker
+from telemed.kernel.cache.lookout import Lookout
+from telemed.kernel.cache.nodes import Node, Nodes
+from telemed.kernel.cache.topology import slot_of
 from telemed.kernel.clock import Clock
-from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
 
-log = get_logger("cache")
 T = TypeVar("T")
+# Shorter than the time after which any cluster promotes a replica, so that a primary that hung is never believed again
+# before this process has noticed.
 _WATCH_SECONDS = 1.0
+_PAUSE_SECONDS = 0.2  # between two looks, however much fails
 
 
 class CacheUnavailable(Exception):
@@ -25,80 +31,146 @@ class CacheUnavailable(Exception):
 
 
 class Cache:
-    """One process' connection to Redis."""
+    """What one process keeps in Redis: one server, a primary that sentinels know, or a cluster.
 
-    def __init__(self, url: str, *, timeout_seconds: float, clock: Clock, metrics: Metrics) -> None:
+    Every call names the key that decides which server is asked; all keys of a call share its slot (its braces).
+    """
+
+    def __init__(self, address: RedisAddress, *, timeout_seconds: float, clock: Clock, metrics: Metrics) -> None:
         self._timeout = timeout_seconds
-        self._clock = clock
-        self._metrics = metrics
-        self._breaker = Breaker()
-        self.last_failure_at: datetime | None = None
-        # Blocking: when all connections are busy callers wait for one, within the bound. The other kind of pool
-        # raises at once, and a burst of readers would look like an outage.
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=32,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=None,  # a retry would double the bound; the breaker decides when to ask again
-            health_check_interval=0,
-        )
-        self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._is_cluster = address.mode is Mode.CLUSTER
+        self._nodes = Nodes(address, timeout_seconds=timeout_seconds, clock=clock, metrics=metrics)
+        self._lookout = Lookout(address, self._nodes, timeout_seconds=timeout_seconds)
+        self._finding = Breaker()  # of the search for whoever serves a slot that nobody is known to serve
+        self._wake = asyncio.Event()
 
     def watched(self) -> AbstractAsyncContextManager[None]:
-        """Ask Redis for a sign of life every second, for as long as the context lasts.
+        """Ask all of Redis for a sign of life, and for its topology, every second for as long as the context lasts.
 
-        A process without traffic would otherwise not notice that Redis was away, and would trust afterwards what
+        A process without traffic would otherwise not notice that a server was away, and would trust afterwards what
         others could not correct meanwhile.
         """
         return in_background(self._watch())
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            with contextlib.suppress(CacheUnavailable):
-                await self.run(_ping)
+            self._wake.clear()
+            await self._lookout.look()
+            self._nodes.rebuild_stuck()
+            await asyncio.sleep(min(_PAUSE_SECONDS, _WATCH_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._wake.wait()
 
-    async def run(self, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool = False) -> T:
-        """Run one command, pipeline or script, bounded in time.
+    async def run(
+        self, key: str, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool = False
+    ) -> T:
+        """Run one command, pipeline or script on the server that has *key*, bounded in time.
 
-        *urgent* asks although the breaker is open: for what other processes must hear of if at all possible.
+        Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open: for what
+        other processes must hear of if at all possible.
 
         Raises:
             CacheUnavailable: whatever went wrong; callers go on without the cache.
         """
-        if not (urgent or self._breaker.may_try()):
-            raise CacheUnavailable("breaker open")
+        slot = slot_of(key)
+        node = await self._node(slot)
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await command(self._redis)
-        except Exception as error:
-            self._note_failure(error)
-            raise CacheUnavailable(type(error).__name__) from error
-        if self._breaker.is_open:
-            log.info("cache.recovered")
-        self._breaker.succeeded()
-        self._metrics.breaker_open.set(0)
-        return answer
+            return await self._ask(node, slot, command, urgent=urgent)
+        except MovedError as moved:
+            node = self._nodes.learn(slot, Endpoint(moved.host or node.endpoint.host, moved.port))
+            self._wake.set()
+        try:
+            return await self._ask(node, slot, command, urgent=urgent)
+        except MovedError as error:
+            raise CacheUnavailable("sent around in circles") from error
 
-    def distrust(self, reason: str) -> None:
+    async def run_all(self, parts: Mapping[str, Callable[[Any], None]], *, urgent: bool = False) -> None:
+        """Run one pipeline for every server concerned; *parts* adds to it, by key, what is to be done there.
+
+        A server that fails does not keep the others from doing their part.
+
+        Raises:
+            CacheUnavailable: at least one part may not have been done.
+        """
+        shares: dict[object, list[str]] = {}
+        for key in parts:
+            shares.setdefault(self._share(key), []).append(key)
+
+        async def write(client: "redis.asyncio.Redis", keys: list[str]) -> None:
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                parts[key](pipe)
+            await pipe.execute()
+
+        results = await asyncio.gather(
+            *(
+                self.run(keys[0], lambda client, keys=keys: write(client, keys), urgent=urgent)  # type: ignore[misc]
+                for keys in shares.values()
+            ),
+            return_exceptions=True,
+        )
+        for failure in filter(None, results):
+            raise failure
+
+    def doubted_at(self, key: str) -> datetime:
+        """Say when something may last have been lost where the key lies: distrust what was stored before."""
+        return self._nodes.doubted_at(slot_of(key))
+
+    def failed_at(self, key: str) -> datetime | None:
+        """Say when this process last saw something go wrong where the key lies; None when it never did."""
+        doubted_at = self.doubted_at(key)
+        return doubted_at if doubted_at > self._nodes.born_at else None
+
+    def distrust(self, key: str, reason: str) -> None:
         """Treat an answer as garbage: what it came from must prove itself again."""
-        self._note_failure(CacheUnavailable(reason))
-
-    def _note_failure(self, error: BaseException) -> None:
-        self.last_failure_at = self._clock.now()
-        was_open = self._breaker.is_open
-        self._breaker.failed()
-        if self._breaker.is_open and not was_open:
-            log.warning("cache.lost", error=type(error).__name__)
-        self._metrics.breaker_open.set(int(self._breaker.is_open))
+        node = self._nodes.serving(slot_of(key))
+        if node is not None:
+            self._nodes.note_failure(node, CacheUnavailable(reason))
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._redis.aclose()
+        await self._lookout.close()
+        await self._nodes.close()
 
+    def _share(self, key: str) -> object:
+        # In a cluster slots move one by one, so only keys of the same slot are certain to stay together.
+        return slot_of(key) if self._is_cluster else None
 
-async def _ping(client: "redis.asyncio.Redis") -> None:
-    if await client.ping() is not True:
-        raise ValueError("not an answer to PING")
+    async def _node(self, slot: int) -> Node:
+        node = self._nodes.serving(slot)
+        if node is None and self._finding.may_try():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    await self._lookout.look()
+            node = self._nodes.serving(slot)
+            if node is None:
+                self._finding.failed()
+        if node is None:
+            raise CacheUnavailable("nobody is known to serve this")
+        self._finding.succeeded()
+        return node
+
+    async def _ask(
+        self, node: Node, slot: int, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool
+    ) -> T:
+        if not (urgent or node.breaker.may_try()):
+            raise CacheUnavailable("breaker open")
+        client = node.client
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await command(client)
+        except AskError as error:
+            # Also MOVED. The server is well, but the slot is on its way to another: only a look knows when it is there.
+            self._nodes.doubt(slot)
+            self._wake.set()
+            if isinstance(error, MovedError) and self._is_cluster:
+                raise
+            raise CacheUnavailable(type(error).__name__) from error
+        except Exception as error:
+            if node.client is client:  # not of one that has been thrown away meanwhile
+                self._nodes.note_failure(node, error)
+            self._wake.set()
+            raise CacheUnavailable(type(error).__name__) from error
+        self._nodes.note_success(node)
+        return answer

@@ -66,7 +66,12 @@ class Metrics:
             ["cache", "result"],
             registry=registry,
         )
-        self.breaker_open = Gauge("telemed_cache_breaker_open", "1 while Redis is not asked.", registry=registry)
+        self.breaker_open = Gauge(
+            "telemed_cache_breaker_open", "Servers of Redis that are not asked at the moment.", registry=registry
+        )
+        self.cache_rebuilds = Counter(
+            "telemed_cache_rebuilds_total", "Clients of Redis that were thrown away and built anew.", registry=registry
+        )
         self.loop_lag = Gauge("telemed_event_loop_lag_seconds", "How late the event loop last was.", registry=registry)
 
     def _count_worker(self, registry: CollectorRegistry) -> None:

@@ -1,0 +1,142 @@
+"""Asks every server for a sign of life, and who serves what: in the background, never in a caller's time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+
+from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
+from telemed.kernel.cache.connections import connect_to_node, connect_to_sentinel, identity_in
+from telemed.kernel.cache.nodes import Node, Nodes, closed
+from telemed.kernel.cache.topology import Span, everything_at, merged, spans_in
+from telemed.kernel.telemetry.logs import get_logger
+
+log = get_logger("cache")
+
+# A look may take longer than a caller would wait: a false alarm costs every process its pages.
+_LOOK_WITHIN_SECONDS = 0.25
+
+
+class Lookout:
+    """Keeps `Nodes` right. One look at a time."""
+
+    def __init__(self, address: RedisAddress, nodes: Nodes, *, timeout_seconds: float) -> None:
+        self._address = address
+        self._nodes = nodes
+        self._timeout = max(timeout_seconds, _LOOK_WITHIN_SECONDS)
+        self._seeds: dict[Endpoint, redis.asyncio.Redis] = {}
+        self._looking: asyncio.Task[None] | None = None
+        if address.mode is Mode.STANDALONE:
+            nodes.adopt(everything_at(address.seeds[0]))
+
+    async def look(self) -> None:
+        """Ask everybody once; whoever comes while that is under way shares it."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        # A caller that gives up leaves it running for the others.
+        await asyncio.shield(self._looking)
+
+    async def close(self) -> None:
+        """Stop looking and close what the looks have opened."""
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+        await asyncio.gather(*(closed(client) for client in self._seeds.values()))
+
+    async def _look(self) -> None:
+        if self._address.mode is Mode.SENTINEL:
+            await self._find_primary()
+        views = await asyncio.gather(*(self._ask_node(node) for node in self._nodes.all))
+        if self._address.mode is Mode.CLUSTER:
+            await self._put_together(views)
+
+    async def _put_together(self, views: Sequence[list[Span] | None]) -> None:
+        answered = [view for view in views if view is not None]
+        # With a minority, this process may be on the wrong side of a split: what it reads there, nobody corrects.
+        is_certain = 2 * len(answered) > len(views)
+        if not any(answered):
+            # Always the configured hosts, whatever the nodes called themselves: they may be elsewhere now.
+            answered = [view for view in await self._ask_seeds() if view]
+        if answered:
+            self._nodes.adopt(merged(answered))
+        if views and not is_certain:
+            self._nodes.doubt_everything()
+
+    async def _ask_node(self, node: Node) -> list[Span] | None:
+        client = node.client
+        try:
+            async with asyncio.timeout(self._timeout):
+                view = await self._view(client, node.endpoint)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no sign of life
+            if node.client is client:
+                self._nodes.note_failure(node, error)
+            return None
+        self._nodes.note_success(node)
+        return view
+
+    async def _view(self, client: "redis.asyncio.Redis", endpoint: Endpoint) -> list[Span]:
+        pipe = client.pipeline(transaction=False)
+        pipe.execute_command("INFO", "replication")
+        if self._address.mode is Mode.CLUSTER:
+            pipe.execute_command("CLUSTER", "NODES")
+        fields, *rest = await pipe.execute()
+        self._nodes.note_identity(endpoint, *identity_in(fields))
+        return spans_in(rest[0].decode(), endpoint, prefers_names=self._address.is_tls) if rest else []
+
+    async def _ask_seeds(self) -> list[list[Span] | None]:
+        return await asyncio.gather(*(self._ask_seed(seed) for seed in self._address.seeds))
+
+    async def _ask_seed(self, seed: Endpoint) -> list[Span] | None:
+        client = self._seeds.get(seed) or self._connected(seed)
+        try:
+            async with asyncio.timeout(self._timeout):
+                reply = await _said(client, "CLUSTER", "NODES")
+            return spans_in(reply.decode(), seed, prefers_names=self._address.is_tls)
+        except Exception as error:  # noqa: BLE001 - the others are asked
+            await self._drop(seed, error)
+            return None
+
+    async def _find_primary(self) -> None:
+        answers = await asyncio.gather(*(self._ask_sentinel(seed) for seed in self._address.seeds))
+        counted = Counter(answer for answer in answers if answer is not None)
+        if counted:
+            endpoint, votes = counted.most_common(1)[0]
+            is_certain = 2 * votes > len(self._address.seeds)
+            # A minority is believed only by who knows nothing better.
+            if is_certain or not self._nodes.all:
+                self._nodes.adopt(everything_at(endpoint))
+        if not counted or not is_certain:
+            self._nodes.doubt_everything()
+
+    async def _ask_sentinel(self, seed: Endpoint) -> Endpoint | None:
+        client = self._seeds.get(seed) or self._connected(seed)
+        try:
+            async with asyncio.timeout(self._timeout):
+                host, port = await _said(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+            return Endpoint(host.decode(), int(port))
+        except Exception as error:  # noqa: BLE001 - the others are asked
+            await self._drop(seed, error)
+            return None
+
+    def _connected(self, seed: Endpoint) -> "redis.asyncio.Redis":
+        if self._address.mode is Mode.SENTINEL:
+            client = connect_to_sentinel(self._address, seed, timeout_seconds=self._timeout)
+        else:
+            client = connect_to_node(self._address, seed, timeout_seconds=self._timeout, on_identity=_ignore)
+        self._seeds[seed] = client
+        return client
+
+    async def _drop(self, seed: Endpoint, error: Exception) -> None:
+        log.info("cache.seed_failed", error=type(error).__name__, seed=str(seed))
+        client = self._seeds.pop(seed, None)
+        if client is not None:
+            await closed(client)
+
+
+async def _said(client: "redis.asyncio.Redis", *command: str) -> Any:
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _ignore(_role: str, _data_id: str) -> None:
+    """Do nothing: a seed is only asked for the way."""
