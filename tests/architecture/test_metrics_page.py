@@ -11,7 +11,7 @@ from tests.support.source import modules
 from telemed.kernel.telemetry.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "observability" / "metrics.md"
-UNITS = {"total", "seconds", "bytes", "ratio", "length", "flight", "use", "open", "height", "events"}
+UNITS = {"total", "seconds", "bytes", "ratio", "length", "flight", "use", "open", "height", "events", "months", "rows"}
 METRICS = {metric._name: metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)}
 
 

@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     search_stale_seconds: float = Field(default=240.0, gt=0, le=270)
     idempotency_keep_hours: int = Field(default=24, ge=1)
 
+    # Months of trail, outbox and history that are made before they begin.
+    partitions_ahead_months: int = Field(default=3, ge=1, le=24)
+    # Whole months that must have passed before one may be retired. A trail that can be thrown away after weeks proves
+    # nothing; events may be asked for until the month after theirs is over.
+    audit_keep_months: int = Field(default=84, ge=12)
+    outbox_keep_months: int = Field(default=2, ge=1)
+    history_keep_months: int = Field(default=84, ge=12)
+
     # Ed25519 key (PEM) with which exported checkpoints are signed. Belongs to whoever exports, not to the services.
     audit_signing_key_file: Path | None = None
 
@@ -140,6 +148,14 @@ class Settings(BaseSettings):
     def owner_database(self) -> str:
         """Direct address of the owner of the tables, for migrations."""
         return _plain(self.owner_database_url) or self.services_database
+
+    def keep_months(self, of_table: Literal["audit", "outbox", "history"]) -> int:
+        """How many whole months a month of this table is kept after its end."""
+        return {
+            "audit": self.audit_keep_months,
+            "outbox": self.outbox_keep_months,
+            "history": self.history_keep_months,
+        }[of_table]
 
     @property
     def replica_databases(self) -> list[str]:

@@ -12,6 +12,7 @@ from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.logs import configure_logs, get_logger
 from telemed.worker.housekeeping import HOUSEKEEPING
 from telemed.worker.loops import cut_short, repeat
+from telemed.worker.months import MONTHS
 from telemed.worker.relay import Relay
 from telemed.worker.timelines import NOTE_TIMELINE
 
@@ -44,7 +45,7 @@ async def work(services: Sequence[Service], settings: Settings) -> int:
 async def run_jobs(services: Sequence[Service], resources: Resources, stopping: asyncio.Event) -> None:
     """Run everything until *stopping* is set, and then at most the grace period longer."""
     relay = Relay(resources, [subscription for service in services for subscription in service.subscriptions])
-    jobs = [relay.job(), NOTE_TIMELINE, *HOUSEKEEPING, *(job for service in services for job in service.jobs)]
+    jobs = [relay.job(), NOTE_TIMELINE, *HOUSEKEEPING, *MONTHS, *(job for service in services for job in service.jobs)]
     loops = {asyncio.create_task(repeat(job, resources, stopping), name=job.name) for job in jobs}
     log.info("worker.started", jobs=[job.name for job in jobs])
     await stopping.wait()

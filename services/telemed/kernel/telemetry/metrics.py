@@ -93,6 +93,21 @@ class Metrics:
             "telemed_outbox_oldest_due_seconds", "How long the longest waiting event is due.", registry=registry
         )
         self.outbox_parked = Gauge("telemed_outbox_parked_events", "Events that were given up on.", registry=registry)
+        self.partitions_ahead = Gauge(
+            "telemed_partitions_ahead_months",
+            "Months that are made ahead without a gap; -1 if this one is missing.",
+            ["table"],
+            registry=registry,
+        )
+        self.partitions_default_rows = Gauge(
+            "telemed_partitions_default_rows", "Rows that found no month of theirs.", ["table"], registry=registry
+        )
+        self.partitions_retirable = Gauge(
+            "telemed_partitions_retirable_months",
+            "Partitions whose months have been kept for long enough.",
+            ["table"],
+            registry=registry,
+        )
         self.audit_chain_height = Gauge(
             "telemed_audit_chain_height", "Records in the hash chain, as this worker last saw it.", registry=registry
         )
