@@ -45,6 +45,8 @@ async def look(work: "Work", operation: Shows[T]) -> T:
     reads = work.resources.reads
     if not reads.replicas:
         return await work.read(operation)
+    if reads.is_primary_gone:
+        return await _without_primary(work, operation)
     try:
         seen = await reads.replicas.read(partial(_glance, work, operation), reads.wanted())
         if await _is_confirmed(work, seen):

@@ -50,7 +50,8 @@ class SlotSearch:
 
         found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
-        return _render(page, query.limit), found.age if found.rescued else None
+        is_dated = found.rescued or self._reads.is_primary_gone
+        return _render(page, query.limit), found.age if is_dated else None
 
     async def _load(self, session: AsyncSession, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
         rows = await queries.open_slots(session, query, now=self._clock.now(), after=after, limit=wanted + 1)

@@ -80,6 +80,11 @@ class PrimaryTrack:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, WalPosition]] = deque(maxlen=_SAMPLES)
 
+    @property
+    def knows_something(self) -> bool:
+        """Tell whether there is any sample."""
+        return bool(self._samples)
+
     def note(self, at: float, position: WalPosition) -> None:
         """Note a position that the primary had at that instant, or after it."""
         self._samples.append((at, position))

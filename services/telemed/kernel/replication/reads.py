@@ -40,6 +40,16 @@ class Reads:
         async with self.replicas.opened(), self._primary.watched(self._is_primary):
             yield
 
+    @property
+    def knows_primary(self) -> bool:
+        """Tell whether the look-out has seen the primary yet; before that no replica's age is known."""
+        return self._track.knows_something
+
+    @property
+    def is_primary_gone(self) -> bool:
+        """Tell whether the primary is known not to answer: what is shown meanwhile is shown with its age."""
+        return self._primary.availability.is_down
+
     def wanted(self) -> WalPosition | None:
         """Give what the client of this request has seen or written, and must see again."""
         consistency = current_consistency.get()
@@ -73,6 +83,8 @@ class Reads:
             Unavailable: nobody answers.
             Problem: what the operation raised.
         """
+        if self.is_primary_gone:
+            return await self.replicas.read_however_old(operation)
         try:
             return Served(await self.replicas.read(operation, at_least))
         except NoReplica as nobody:
