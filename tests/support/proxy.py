@@ -10,7 +10,7 @@ class Proxy:
     """Passes bytes between clients and one server on 127.0.0.1."""
 
     def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
+        self.server_port = server_port  # another one from the next connection on
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,7 +53,11 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, there_writer}
         for task in (
             asyncio.create_task(self._pass(reader, there_writer, from_client=True)),

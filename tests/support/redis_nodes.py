@@ -65,6 +65,8 @@ class RedisNode:
     def start(self) -> None:
         """Start it and wait until it answers; what it held before is gone."""
         private_folder(self.folder, self.account)
+        for copy in self.folder.glob("*.rdb"):
+            copy.unlink()  # what it once got from its primary; it would be loaded, persistence or not
         configuration = self.folder / "valkey.conf"
         if not (self.is_sentinel and configuration.exists()):
             write_private(configuration, self._configuration(), self.account)
