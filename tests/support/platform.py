@@ -51,6 +51,14 @@ class TelemedProcess:
         """Give the logged events that no test may cause."""
         return [event for event in self.events() if event.get("event") in FORBIDDEN]
 
+    def logged(self, name: str) -> list[dict[str, Any]]:
+        """Give the events of this name, in order."""
+        return [event for event in self.events() if event["event"] == name]
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """Give what was logged as an error, whoever logged it."""
+        return [event for event in self.events() if event["level"] not in {"debug", "info", "warning"}]
+
     def signal(self, number: signal.Signals) -> None:
         """Send the signal to this process alone."""
         self.running.process.send_signal(number)

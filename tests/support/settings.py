@@ -21,6 +21,8 @@ def make_settings(database: TestDatabase | None = None, redis_url: str | None = 
         "redis_timeout_seconds": 1.0,
         "jwt_secret": SecretStr(JWT_SECRET),
         "bcrypt_cost": 4,
+        # Nobody stands before the processes of a test who asks whether they are ready.
+        "drain_seconds": 0.0,
     }
     if database is not None:
         values |= {

@@ -14,6 +14,7 @@ from telemed.auth.tokens.gate import TokenGate
 from telemed.auth.tokens.routes import router as tokens
 from telemed.auth.users.routes import router as users
 from telemed.kernel.jobs import Job
+from telemed.kernel.priority import Priority
 from telemed.kernel.resources import Resources
 from telemed.kernel.service import Parts, Service
 
@@ -31,6 +32,13 @@ SERVICE = Service(
     title="identity",
     routers=(users, sessions, tokens),
     constraint_problems={"users_email_key": EmailTaken},
+    priorities={
+        # Who cannot renew a token is thrown out in the middle of a visit, and comes back with a password, which costs a
+        # thousand times as much. Who logs out does so for a reason.
+        "POST /auth/refresh": Priority.CRITICAL,
+        "POST /auth/logout": Priority.CRITICAL,
+        "GET /auth/jwks.json": Priority.BROWSING,
+    },
     jobs=(
         Job("forget-login-attempts", timedelta(minutes=10), forget_old),
         Job("forget-sessions", timedelta(hours=1), forget_ended_sessions),

@@ -10,6 +10,7 @@ from telemed.booking.slots.routes import router as slots
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.booking.subscriptions import SUBSCRIPTIONS
+from telemed.kernel.priority import Priority
 from telemed.kernel.resources import Resources
 from telemed.kernel.service import Parts, Service
 
@@ -29,6 +30,14 @@ SERVICE = Service(
         "appointments_doctor_no_overlap": SlotTaken,
         "appointments_patient_no_overlap": PatientBusy,
         "slots_no_overlap": SlotOverlap,
+    },
+    priorities={
+        "POST /booking/slots/book": Priority.CRITICAL,
+        "POST /booking/appointments/{appointment_id}/cancel": Priority.CRITICAL,
+        "POST /booking/appointments/{appointment_id}/reschedule": Priority.CRITICAL,
+        "GET /booking/slots/search": Priority.BROWSING,
+        "GET /booking/doctors": Priority.BROWSING,
+        "GET /booking/doctors/{doctor_id}": Priority.BROWSING,
     },
     subscriptions=SUBSCRIPTIONS,
     open_parts=_open_parts,

@@ -3,6 +3,7 @@
 from telemed.consultation.prescriptions.routes import router as prescriptions
 from telemed.consultation.problems import PrescribedMeanwhile
 from telemed.consultation.visits.routes import router as visits
+from telemed.kernel.priority import Priority
 from telemed.kernel.service import Service
 
 SERVICE = Service(
@@ -12,5 +13,11 @@ SERVICE = Service(
     constraint_problems={
         "prescriptions_version_key": PrescribedMeanwhile,
         "prescriptions_supersedes_key": PrescribedMeanwhile,
+    },
+    priorities={
+        "POST /consultation/{id}/start": Priority.CRITICAL,
+        "POST /consultation/{id}/complete": Priority.CRITICAL,
+        "POST /consultation/{id}/no-show": Priority.CRITICAL,
+        "POST /consultation/{id}/prescription": Priority.CRITICAL,
     },
 )

@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.background import in_background
 from telemed.kernel.cache.single_flight import SingleFlight
+from telemed.kernel.deadline import begin_commit, require_time
 from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
 from telemed.kernel.replication.availability import LOOK_WITHIN_SECONDS, Availability
@@ -86,6 +87,7 @@ class Database:
         must have no effect outside of the session.
 
         Raises:
+            DeadlineExceeded: there is no time left to begin, or to commit.
             OutcomeUnknown: the connection broke during COMMIT.
             Overloaded: no connection became free in time.
             Unavailable: the server cannot be reached or does not accept writes.
@@ -95,6 +97,7 @@ class Database:
             self._count("unavailable")
             raise Unavailable(retry_after=_RETRY_WHILE_DOWN)
         for attempt in range(1, MAX_ATTEMPTS + 1):
+            require_time()
             try:
                 return await self._attempt(operation, *args, **kwargs)
             except _LostRace as lost:
@@ -102,7 +105,9 @@ class Database:
                     raise Overloaded from lost
                 self._count("retried")
             # Jitter, so that the same two transactions do not meet again.
-            await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - not a secret
+            pause = random.uniform(0.005, 0.02) * 2**attempt  # noqa: S311 - not a secret
+            require_time(pause)
+            await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
     async def read(
@@ -210,6 +215,7 @@ class Database:
         if not session.in_transaction():
             return
         connection = await raw_connection(session)
+        begin_commit()
         commit = asyncio.ensure_future(session.commit())
         # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
         # ask the server to stop waiting for its replicas.

@@ -18,6 +18,7 @@ class Health:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._last_beat = time.monotonic()
+        self._lags = (0.0, 0.0)
         self.is_draining = False
 
     def reasons_not_ready(self) -> list[str]:
@@ -29,6 +30,11 @@ class Health:
             reasons.append("event loop stuck")
         return reasons
 
+    @property
+    def lateness_seconds(self) -> float:
+        """Say how late the event loop was at both of its last two beats; one long pause alone is no overload."""
+        return min(self._lags)
+
     def watch_loop(self) -> AbstractAsyncContextManager[None]:
         """Measure how late the event loop is, for as long as the context lasts."""
         return in_background(self._beat())
@@ -38,4 +44,6 @@ class Health:
             due = time.monotonic() + _BEAT_SECONDS
             await asyncio.sleep(_BEAT_SECONDS)
             self._last_beat = time.monotonic()
-            self._metrics.loop_lag.set(max(0.0, self._last_beat - due))
+            lag = max(0.0, self._last_beat - due)
+            self._lags = (self._lags[1], lag)
+            self._metrics.loop_lag.set(lag)

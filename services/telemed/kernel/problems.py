@@ -210,8 +210,15 @@ class OutcomeUnknown(Problem):
     retry_after = timedelta(seconds=1)
 
 
+class DeadlineExceeded(Problem):
+    """The request's deadline has passed; nothing was done."""
+
+    status = 504
+    is_final = False
+
+
 # What any route may answer, whatever it does.
-EVERYWHERE: tuple[type[Problem], ...] = (InvalidRequest, InternalError, Unavailable, Overloaded)
+EVERYWHERE: tuple[type[Problem], ...] = (InvalidRequest, InternalError, Unavailable, Overloaded, DeadlineExceeded)
 # What any route with a body and a transaction of its own may answer besides.
 ON_WRITES: tuple[type[Problem], ...] = (PayloadTooLarge, RequestTimeout, KeyReused, KeyInProgress, OutcomeUnknown)
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 
 from telemed.kernel.jobs import Job
 from telemed.kernel.outbox import Subscription
+from telemed.kernel.priority import Priority
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources
 
@@ -23,6 +24,8 @@ class Service:
     title: str
     routers: tuple[APIRouter, ...] = ()
     constraint_problems: Mapping[str, type[Problem]] = field(default_factory=dict)
+    # By method and path as the route has them, such as "POST /booking/slots/book"; what is not named is NORMAL.
+    priorities: Mapping[str, Priority] = field(default_factory=dict)
     jobs: tuple[Job, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     # Opens what the service alone needs (an executor, a cache of its own) and closes it at the end.

@@ -52,7 +52,7 @@ DATABASE_VARIABLES = {
     "WORKER_DATABASE_URL": "telemed_jobs",
 }
 # A little more than the time that the services give themselves to finish what is running.
-SERVICE_STOPS_WITHIN_SECONDS = 30.0
+SERVICE_STOPS_WITHIN_SECONDS = 35.0
 
 
 def _telemed(*arguments: str) -> tuple[str, ...]:
@@ -129,6 +129,7 @@ class _Platform:
     def _start(self) -> None:
         values = {**self._start_postgres(), **self._start_valkey(), **self._secrets(), "PORT": str(self.port)}
         self.environment |= values
+        self.environment.setdefault("DRAIN_SECONDS", "0")  # nobody stands before it who asks whether it is ready
         given = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
         self.state.write_platform({**given, **values})
         with step(3, STEPS, "Schema"):

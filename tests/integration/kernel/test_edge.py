@@ -8,7 +8,7 @@ import pytest
 from tests.support.events import LoggedEvents
 from tests.support.people import People
 
-from telemed.kernel.http import middleware
+from telemed.kernel.http import exchange
 from telemed.kernel.resources import Resources
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -150,7 +150,7 @@ async def test_a_chunked_body_that_is_too_large_is_refused(people: People) -> No
 
 async def test_a_body_that_drips_is_refused(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is on the whole body: a client that keeps sending a byte now and then is slow all the same."""
-    monkeypatch.setattr(middleware, "BODY_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(exchange, "BODY_TIMEOUT_SECONDS", 0.3)
     patient = await people.patient()
 
     async def drips() -> object:

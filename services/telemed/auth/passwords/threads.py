@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from prometheus_client import Gauge
 
+from telemed.kernel.deadline import time_left
 from telemed.kernel.problems import Overloaded
 
 P = ParamSpec("P")
@@ -50,9 +51,9 @@ class HashingThreads:
         Taken before anything is written about the request, so that a refusal leaves nothing behind.
 
         Raises:
-            Overloaded: every place is held; says when one should be free.
+            Overloaded: every place is held, or the turn would come after the request's deadline; says when to try.
         """
-        if self._held >= self._threads + self._queue:
+        if self._held >= self._threads + self._queue or self._seconds_to_wait() >= time_left():
             raise Overloaded("Too many people are logging in; try again shortly.", retry_after=self._expected_wait())
         self._move(1)
         try:
@@ -89,7 +90,10 @@ class HashingThreads:
             loop.call_soon_threadsafe(self._free.release)
 
     def _expected_wait(self) -> timedelta:
-        return timedelta(seconds=max(1, math.ceil(self._held * self._seconds / self._threads)))
+        return timedelta(seconds=max(1, math.ceil(self._seconds_to_wait())))
+
+    def _seconds_to_wait(self) -> float:
+        return self._held * self._seconds / self._threads
 
     def _move(self, by: int) -> None:
         self._held += by

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from telemed.kernel.deadline import current_deadline
+
 T = TypeVar("T")
 
 
@@ -56,6 +58,7 @@ class SingleFlight(Generic[T]):
 
     async def _fly(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
         self._boarding.discard(key)
+        current_deadline.set(None)  # it flies for everybody: the deadline of who happened to begin it is not theirs
         return await load()
 
     def _land(self, key: Hashable, flight: "asyncio.Task[T]") -> None:

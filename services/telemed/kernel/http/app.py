@@ -13,6 +13,7 @@ from telemed.kernel.http.middleware import Edge
 from telemed.kernel.http.openapi import openapi_document
 from telemed.kernel.http.platform_routes import platform_router
 from telemed.kernel.http.problem_responses import install_problem_handlers
+from telemed.kernel.http.route_table import RouteTable
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings
@@ -53,8 +54,8 @@ def at_the_edge(app: FastAPI, services: Sequence[Service], resources: Resources)
     return Edge(
         app,
         service=services[0].name if len(services) == 1 else "all",
-        metrics=resources.metrics,
-        max_body_bytes=resources.settings.max_body_bytes,
+        routes=RouteTable.of(services),
+        resources=resources,
     )
 
 

@@ -1,4 +1,4 @@
-"""The one ASGI middleware: ids, body bound, metrics, security headers, access log, and the last catch.
+"""The one ASGI middleware: ids, admission, deadline, body bound, metrics, headers, access log, and the last catch.
 
 Plain ASGI: Starlette's BaseHTTPMiddleware cancels inner work on disconnect and costs half the throughput.
 """
@@ -6,37 +6,45 @@ Plain ASGI: Starlette's BaseHTTPMiddleware cancels inner work on disconnect and 
 import asyncio
 import time
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from telemed.kernel.deadline import Deadline, current_deadline
+from telemed.kernel.http.admission import Admission, Place
+from telemed.kernel.http.deadlines import Countdown, Deadlines
+from telemed.kernel.http.exchange import Exchange
 from telemed.kernel.http.problem_responses import problem_response
-from telemed.kernel.problems import InternalError, PayloadTooLarge, Problem, RequestTimeout
+from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
+from telemed.kernel.http.route_table import KnownRoute, RouteTable
+from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
-from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
+from telemed.kernel.resources import Resources
+from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
-from telemed.kernel.telemetry.metrics import Metrics
 
 log = get_logger("http")
 
-BODY_TIMEOUT_SECONDS = 20.0  # for the whole body: a bound on each piece lets a client drip for hours
+# Never refused, never counted: they are how an operator learns of an overload.
 _PLATFORM_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Strict-Transport-Security": "max-age=31536000",
-}
 
 
 class Edge:
     """Surrounds every request of an application."""
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, service: str, routes: RouteTable, resources: Resources) -> None:
+        settings = resources.settings
         self._app = app
         self._service = service
-        self._metrics = metrics
-        self._max_body_bytes = max_body_bytes
+        self._routes = routes
+        self._metrics = resources.metrics
+        self._health = resources.health
+        self._max_body_bytes = settings.max_body_bytes
+        self._deadlines = Deadlines(settings.request_deadline_seconds, resources.clock)
+        self._admission = Admission(
+            settings.admission_limit,
+            lateness_seconds=lambda: resources.health.lateness_seconds,
+            metrics=resources.metrics,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI server."""
@@ -51,106 +59,116 @@ class Edge:
         token = current_trace.set(trace)
         consistency = Consistency.of(scope["headers"])
         consistency_token = current_consistency.set(consistency)
-        exchange = _Exchange(scope, receive, send, trace, consistency, self._max_body_bytes)
-        started = time.perf_counter()
-        self._metrics.in_flight.inc()
+        exchange = Exchange(
+            scope, receive, send, trace=trace, consistency=consistency, max_body_bytes=self._max_body_bytes
+        )
+        exchange.closes_connection = self._is_draining
         try:
-            await self._serve(scope, exchange)
+            if scope["path"] in _PLATFORM_PATHS:
+                await self._catch(scope, exchange)
+            else:
+                await self._admit(scope, exchange, headers.get(b"x-request-deadline"))
         finally:
-            self._metrics.in_flight.dec()
-            self._record(scope, exchange, time.perf_counter() - started)
             current_consistency.reset(consistency_token)
             current_trace.reset(token)
 
-    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+    def _is_draining(self) -> bool:
+        return self._health.is_draining
+
+    async def _admit(self, scope: Scope, exchange: Exchange, wish: bytes | None) -> None:
+        route = self._routes.find(scope["method"], scope["path"])
+        place = self._admission.place(route.priority)
+        refusal = place.refusal() if exchange.waits_for_body else place.take()
+        if refusal is not None:
+            # Counted, but not logged: a line costs more than the refusal, and they come in thousands.
+            await self._answer(scope, exchange, refusal)
+            self._count(scope, route.template, "503")
+            return
+        started = time.perf_counter()
+        try:
+            await self._serve(scope, exchange, place, wish)
+        finally:
+            place.free()
+            self._record(scope, exchange, route, time.perf_counter() - started)
+
+    async def _serve(self, scope: Scope, exchange: Exchange, place: Place, wish: bytes | None) -> None:
+        """Let the application work until the deadline."""
+        if exchange.waits_for_body:
+            exchange.on_body = place.take
+        try:
+            deadline = self._deadlines.of(scope, wish)
+        except Problem as problem:
+            await self._answer(scope, exchange, problem)
+            return
+
+        async def answer_instead(problem: Problem) -> None:
+            if exchange.status is None:
+                self._metrics.problems.labels(self._service, problem.slug()).inc()
+                await problem_response(problem, path=scope["path"])(scope, exchange.receive, exchange.take_over)
+
+        token = current_deadline.set(deadline)
+        countdown = Countdown(deadline, answer_instead)
+        try:
+            await self._catch(scope, exchange)
+        except asyncio.CancelledError:
+            reason = _why_cancelled(scope, deadline)
+            if reason is None:
+                raise  # by somebody of whom we know nothing
+            countdown.stop()
+            _uncancel()
+            await self._answer(scope, exchange, reason)
+        finally:
+            countdown.stop()
+            current_deadline.reset(token)
+
+    async def _catch(self, scope: Scope, exchange: Exchange) -> None:
+        """Answer whatever the application leaves unanswered."""
         try:
             exchange.refuse_announced_size()
             await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await self._answer(scope, exchange, problem)
         except ClientDisconnect:
-            log.info("request.abandoned")
+            scope[CANCELLED_BECAUSE] = Because.CLIENT_GONE
         except Exception:
             # Logged with the ids that the client is given; the client learns nothing else.
             log.exception("request.failed", path=scope["path"])
             await self._answer(scope, exchange, InternalError())
 
-    async def _answer(self, scope: Scope, exchange: "_Exchange", problem: Problem) -> None:
-        if exchange.status is None:
+    async def _answer(self, scope: Scope, exchange: Exchange, problem: Problem) -> None:
+        if exchange.status is None and scope.get(CANCELLED_BECAUSE) is not Because.CLIENT_GONE:
             self._metrics.problems.labels(self._service, problem.slug()).inc()
             response = problem_response(problem, path=scope["path"])
             await response(scope, exchange.receive, exchange.send)
 
-    def _record(self, scope: Scope, exchange: "_Exchange", seconds: float) -> None:
-        if scope["path"] in _PLATFORM_PATHS:
-            return
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        status = str(exchange.status or 499)
-        self._metrics.requests.labels(self._service, method, route, status).inc()
+    def _record(self, scope: Scope, exchange: Exchange, known: KnownRoute, seconds: float) -> None:
+        is_abandoned = scope.get(CANCELLED_BECAUSE) is Because.CLIENT_GONE and not exchange.is_complete
+        route = getattr(scope.get("route"), "path", known.template)  # without one if it never got to the router
+        status = "499" if is_abandoned or exchange.status is None else str(exchange.status)
+        method = self._count(scope, route, status)
         self._metrics.latency.labels(self._service, method, route).observe(seconds)
-        log.info("request.answered", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        event = "request.abandoned" if is_abandoned else "request.answered"
+        log.info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+
+    def _count(self, scope: Scope, route: str, status: str) -> str:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(self._service, method, route, status).inc()
+        return str(method)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class _Exchange:
-    """One request's receive and send, with what they must obey."""
+def _why_cancelled(scope: Scope, deadline: Deadline) -> Problem | None:
+    """Give the answer to a request that was cancelled, by the deadline, the protocol or the server."""
+    if deadline.has_passed or (CANCELLED_BECAUSE in scope and deadline.may_have_acted):
+        return deadline.problem()
+    if CANCELLED_BECAUSE in scope:
+        return Unavailable("This process is ending; nothing was done.")
+    return None
 
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        trace: Trace,
-        consistency: Consistency,
-        max_body_bytes: int,
-    ) -> None:
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._trace = trace
-        self._consistency = consistency
-        self._max = max_body_bytes
-        self._received = 0
-        self._body_complete = False
-        self._body_due: float | None = None
-        self.status: int | None = None
 
-    def refuse_announced_size(self) -> None:
-        """Refuse a body that says it is too large before a byte of it is read."""
-        for name, value in self._scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:20]) > self._max:
-                raise PayloadTooLarge(f"At most {self._max} bytes are accepted.")
-
-    async def receive(self) -> Message:
-        """Pass on what the client sends, bounded in size and time."""
-        if self._body_complete:
-            return await self._receive()  # waits for the disconnect; no bound belongs here
-        if self._body_due is None:
-            self._body_due = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
-        try:
-            async with asyncio.timeout_at(self._body_due):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise RequestTimeout from error
-        if message["type"] == "http.request":
-            self._received += len(message.get("body", b""))
-            self._body_complete = not message.get("more_body", False)
-            if self._received > self._max:
-                raise PayloadTooLarge(f"At most {self._max} bytes are accepted.")
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Add the headers that every response carries."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._trace.request_id
-            for name, value in self._consistency.response_headers():
-                headers.append(name, value)
-            for name, value in _SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
-        await self._send(message)
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from telemed.kernel.http.deadlines import HEADER
 from telemed.kernel.problems import FieldError, Problem, component
 
 DESCRIPTION = """\
@@ -17,6 +18,9 @@ Patients find a doctor's open slot, book it, meet the doctor and leave with a pr
   `Idempotency-Replayed: true`; that is also how to find out what became of a request whose reply never came.
 * Send the `X-Consistency-Token` of a reply with your next requests (browsers do, by cookie), and you read what you
   have written. A reply with an `Age` may lack what happened in those last seconds: the primary database is away.
+* Requests end at the server's own deadline, or at yours if you send an earlier one as `X-Request-Deadline`: with 504
+  `deadline-exceeded` if nothing was done, with 503 `outcome-unknown` if that cannot be said.
+* In an overload 503 `overloaded` comes at once, with `Retry-After`; bookings and visits are refused last.
 * Lists come in pages: pass `next_cursor` as `cursor`.
 """
 _COMMON_HEADERS = {
@@ -25,6 +29,14 @@ _COMMON_HEADERS = {
         "description": "After a write, where replicas are in use: send it with what you read next.",
         "schema": {"type": "string"},
     },
+}
+# Read at the edge, before there is a route that could declare it.
+_DEADLINE = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "When you will have stopped waiting: an RFC 3339 instant or Unix seconds. Work for you ends then.",
+    "schema": {"type": "string", "maxLength": 64, "examples": ["2026-11-23T09:00:05Z", "1795424405.5"]},
 }
 _METHODS = ("get", "put", "post", "delete", "patch")
 
@@ -49,6 +61,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     for operation in operations(document):
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_COMMON_HEADERS)
+        operation.setdefault("parameters", []).append(_DEADLINE)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
 

@@ -1,10 +1,14 @@
-"""What uvicorn's parser leaves open: how large and how slow a request's headers may be, and how it says no."""
+"""What uvicorn's protocol leaves open: bounds on a request's headers, and the end of a connection.
+
+Nobody works for a client that is gone, and no connection is closed while a request may be on its way.
+"""
 
 import asyncio
+from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.problems import MalformedRequest, Problem, RequestHeadersTooLarge
@@ -13,15 +17,32 @@ from telemed.kernel.telemetry.context import begin_trace, current_trace
 MAX_HEADER_BYTES = 32 * 1024  # four times what common proxies pass on
 # From the first byte of a request to the end of its headers; a client that drips must not hold a connection for ever.
 HEADERS_WITHIN_SECONDS = 10.0
+# Where the scope of a request whose task was cancelled says why; the edge answers, counts and logs accordingly.
+CANCELLED_BECAUSE = "telemed.cancelled_because"
+
+
+class Because(Enum):
+    """Why a request's task was cancelled from below the application."""
+
+    CLIENT_GONE = "client gone"
+    SERVER_ENDS = "server ends"
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Reads requests whose headers are bounded in size and time; answers what cannot be parsed with a problem."""
+    """Reads requests whose headers are bounded in size and time; answers what cannot be parsed with a problem.
+
+    Cancels the request that is being served when its connection is lost. A client that closes only its sending half
+    counts as gone too, as it does for common proxies: the two cannot be told apart before something is written.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # whatever uvicorn hands over
         super().__init__(*args, **kwargs)
         self._unfinished_bytes = 0
         self._headers_due: asyncio.TimerHandle | None = None
+        # What is being served. Not uvicorn's `cycle`, which of pipelined requests is the last that was read.
+        self._serving: RequestResponseCycle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._quiet_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse headers that grow and grow."""
@@ -49,9 +70,40 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock with the connection."""
+        """Forget the clock with the connection, and cancel what is being done for it."""
         self._stop_clock()
         super().connection_lost(exc)
+        self.cut_short(Because.CLIENT_GONE)
+
+    def cut_short(self, because: Because) -> None:
+        """Cancel the request in flight, if there is one. A COMMIT that has begun is finished all the same."""
+        serving, task = self._serving, self._task
+        if serving is None or task is None or serving.response_complete or task.done():
+            return
+        serving.scope[CANCELLED_BECAUSE] = because  # type: ignore[literal-required]  # ASGI allows keys of one's own
+        if because is Because.CLIENT_GONE:
+            serving.disconnected = True  # uvicorn says so to the last of pipelined requests only
+        task.cancel()
+
+    def close_if_quiet(self, for_seconds: float) -> None:
+        """Close the connection if nothing is going on and nothing has come for so long."""
+        is_serving = self._serving is not None and not self._serving.response_complete
+        if is_serving or self.pipeline or self._headers_due is not None:
+            return
+        if self.loop.time() - self._quiet_since >= for_seconds:
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Serve the request as uvicorn does, and know by which task."""
+        self._serving = cycle
+        self._task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def on_response_complete(self) -> None:
+        """Note when the connection became quiet."""
+        self._quiet_since = self.loop.time()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; uvicorn's own answer is plain text."""

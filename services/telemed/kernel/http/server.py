@@ -5,13 +5,14 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from telemed.kernel.http.app import at_the_edge, build_api, build_platform_app
+from telemed.kernel.http.drain import DrainingServer
 from telemed.kernel.http.protocol import BoundedHttpProtocol
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
@@ -37,7 +38,10 @@ def constraint_problems(services: Sequence[Service]) -> dict[str, type]:
 
 
 async def serve(name: str, services: Sequence[Service], settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; then stop being ready, finish what runs, and return the exit code.
+    """Serve until SIGTERM or SIGINT; then stop being ready, drain, finish what runs, and return the exit code.
+
+    The management port answers to the end. Takes DRAIN_SECONDS, SHUTDOWN_GRACE_SECONDS and CUT_SHORT_WITHIN_SECONDS
+    (drain.py) at most.
 
     Raises:
         SettingsProblem: the port is in use.
@@ -49,13 +53,10 @@ async def serve(name: str, services: Sequence[Service], settings: Settings) -> i
         opened(services, resources),
     ):
         api = build_api(services, resources, with_platform_routes=settings.management_port is None)
-        servers = [_server(at_the_edge(api, services, resources), settings)]
-        sockets = [_bind(settings.host, settings.port)]
-        if settings.management_port is not None:
-            servers.append(_server(build_platform_app(resources), settings))
-            sockets.append(_bind(settings.host, settings.management_port))
-        log.info("server.started", host=settings.host, port=sockets[0].getsockname()[1])
-        await _run(servers, sockets, resources)
+        listener = _bind(settings.host, settings.port)
+        async with probes_served(resources):
+            log.info("server.started", host=settings.host, port=listener.getsockname()[1])
+            await _run(_server(at_the_edge(api, services, resources), settings), listener, resources)
     log.info("server.stopped")
     return 0
 
@@ -80,34 +81,38 @@ async def probes_served(resources: Resources) -> AsyncIterator[None]:
         await running
 
 
-async def _run(servers: list["_Server"], sockets: list[socket.socket], resources: Resources) -> None:
-    stopped = asyncio.Event()
+async def _run(server: DrainingServer, listener: socket.socket, resources: Resources) -> None:
+    """Serve until a signal; after SIGTERM, go on serving for the drain, as nobody has looked at our readiness yet."""
+    drains, stopped = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    running = [
-        asyncio.create_task(server.serve(sockets=[listener])) for server, listener in zip(servers, sockets, strict=True)
-    ]
-    waiting = asyncio.create_task(stopped.wait())
-    await asyncio.wait({waiting, *running}, return_when=asyncio.FIRST_COMPLETED)
+    loop.add_signal_handler(signal.SIGTERM, drains.set)  # the second one finds it set
+    loop.add_signal_handler(signal.SIGINT, stopped.set)  # also in the middle of a drain: a person is waiting
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    await first_of(running, drains.wait(), stopped.wait())
     resources.health.is_draining = True
-    waiting.cancel()
-    for server in servers:
-        server.should_exit = True
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*running)
+    if not stopped.is_set() and not running.done():
+        log.info("server.draining", seconds=resources.settings.drain_seconds)
+        server.lingers_seconds = resources.settings.drain_seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(resources.settings.drain_seconds):
+                await first_of(running, stopped.wait())
+    server.should_exit = True
+    await running
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to us: two of them may share the process."""
+async def first_of(*waits: Awaitable[object]) -> None:
+    """Wait until one of them has ended; coroutines among them are cancelled then, tasks are left alone."""
+    begun = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task, wait in zip(begun, waits, strict=True):
+            if task is not wait:
+                task.cancel()
 
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's generator, replaced by nothing
-        yield
 
-
-def _server(app: ASGIApp, settings: Settings) -> _Server:
-    return _Server(
+def _server(app: ASGIApp, settings: Settings) -> DrainingServer:
+    return DrainingServer(
         uvicorn.Config(
             app,
             http=BoundedHttpProtocol,

@@ -32,7 +32,15 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.in_flight = Gauge("telemed_http_requests_in_flight", "Requests being answered.", registry=registry)
+        self.in_flight = Gauge(
+            "telemed_http_requests_in_flight", "Requests being answered.", ["priority"], registry=registry
+        )
+        self.refused = Counter(
+            "telemed_http_requests_refused_total",
+            "Requests refused before anything was done for them.",
+            ["priority", "reason"],
+            registry=registry,
+        )
         self.problems = Counter(
             "telemed_http_problems_total", "Problem documents sent.", ["service", "type"], registry=registry
         )

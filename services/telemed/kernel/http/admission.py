@@ -1,0 +1,103 @@
+"""Who is let in when there are too many: a share of the places for each priority, and an early, cheap no.
+
+There is no queue. The event loop, the pool and the hashing threads have their own already; one more would only make
+answers late that are not wanted any more by the time they come, and hide from the client that it should wait.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from telemed.kernel.priority import Priority
+from telemed.kernel.problems import Overloaded
+from telemed.kernel.telemetry.metrics import Metrics
+
+# Up to which part of ADMISSION_LIMIT the process may be full, whoever fills it, for one more of this priority. The
+# steps leave each priority places that those below cannot take: a seventh of all for CRITICAL, a quarter for NORMAL.
+SHARES = {Priority.CRITICAL: 1.0, Priority.NORMAL: 0.85, Priority.BROWSING: 0.60, Priority.EXPORT: 0.15}
+# Each holds one of the auditor's connections for long, and reads what nobody else has in the buffers.
+EXPORTS_AT_ONCE = 2
+# How late the event loop may be. A quarter of a second alone breaks the promise for reads (p95 below 0.2 s); at a
+# second every request takes several, and at two (health.py) the process is not ready any more.
+LATENESS_SECONDS = {Priority.NORMAL: 1.0, Priority.BROWSING: 0.25, Priority.EXPORT: 0.25}
+# When to come back, from and to: spread, so that those who were refused together do not return together; later for
+# those who can wait.
+COME_BACK_SECONDS = {
+    Priority.CRITICAL: (1, 2),
+    Priority.NORMAL: (1, 3),
+    Priority.BROWSING: (2, 5),
+    Priority.EXPORT: (10, 30),
+}
+
+
+class Admission:
+    """Counts the requests of one process that are being worked on."""
+
+    def __init__(self, limit: int, *, lateness_seconds: Callable[[], float], metrics: Metrics) -> None:
+        self._bounds = {priority: max(1, int(limit * share)) for priority, share in SHARES.items()}
+        self._lateness_seconds = lateness_seconds
+        self._metrics = metrics
+        self._total = 0
+        self._held = dict.fromkeys(Priority, 0)
+        for priority in Priority:
+            # Read when somebody asks for the metrics, and not written twice a request.
+            metrics.in_flight.labels(priority).set_function(partial(self._held.__getitem__, priority))
+            for reason in ("full", "exports", "late"):
+                metrics.refused.labels(priority, reason)  # at zero from the start, so that a rate can be taken
+
+    def place(self, priority: Priority) -> "Place":
+        """Give a place that is not taken yet."""
+        return Place(self, priority)
+
+    def refusal(self, priority: Priority) -> Overloaded | None:
+        """Say why one more of this priority is not let in, if it is not."""
+        reason = self._reason(priority)
+        if reason is None:
+            return None
+        self._metrics.refused.labels(priority, reason).inc()
+        soonest, latest = COME_BACK_SECONDS[priority]
+        return Overloaded(retry_after=timedelta(seconds=random.randint(soonest, latest)))  # noqa: S311 - not a secret
+
+    def move(self, priority: Priority, by: int) -> None:
+        """Count one more, or one fewer."""
+        self._total += by
+        self._held[priority] += by
+
+    def _reason(self, priority: Priority) -> str | None:
+        if self._total >= self._bounds[priority]:
+            return "full"
+        if priority is Priority.EXPORT and self._held[priority] >= EXPORTS_AT_ONCE:
+            return "exports"
+        if self._lateness_seconds() > LATENESS_SECONDS.get(priority, float("inf")):
+            return "late"
+        return None
+
+
+class Place:
+    """One request's place. Taken once everything of the request is there: who drips a body in holds up nobody."""
+
+    __slots__ = ("_admission", "_is_taken", "_priority")
+
+    def __init__(self, admission: Admission, priority: Priority) -> None:
+        self._admission = admission
+        self._priority = priority
+        self._is_taken = False
+
+    def refusal(self) -> Overloaded | None:
+        """Say whether the place could not be taken now; for a request whose body is still to be read."""
+        return self._admission.refusal(self._priority)
+
+    def take(self) -> Overloaded | None:
+        """Take the place, or say why not."""
+        refusal = self._admission.refusal(self._priority)
+        if refusal is None:
+            self._is_taken = True
+            self._admission.move(self._priority, 1)
+        return refusal
+
+    def free(self) -> None:
+        """Give it back, if it was taken."""
+        if self._is_taken:
+            self._is_taken = False
+            self._admission.move(self._priority, -1)
