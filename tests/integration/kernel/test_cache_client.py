@@ -5,11 +5,13 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 import pytest
 import redis.asyncio
 from tests.servers import own_valkey
 from tests.support.events import LoggedEvents
+from tests.support.proxy import proxy_to, through
 from tests.support.settings import NOW
 from tests.support.waiting import until
 
@@ -18,6 +20,7 @@ from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.local.processes import free_port
+from telemed.local.valkey import command
 
 OpenCache = Callable[..., Awaitable[Cache]]
 
@@ -173,3 +176,29 @@ async def test_the_watch_ends_whenever_it_is_stopped(open_cache: OpenCache, monk
             cache = await open_cache(url, 0.001)
             async with asyncio.timeout(10), cache.watched():
                 await asyncio.sleep(0.0001 * (turn % 30))
+
+
+async def test_another_server_behind_the_same_address_is_doubted_before_it_is_read(open_cache: OpenCache) -> None:
+    """A promotion behind a name or a proxy: no command fails, and still nothing from before is trusted."""
+    with own_valkey() as first, own_valkey() as second:
+        command(second.port, second.password, "CONFIG", "SET", "requirepass", first.password)
+        async with proxy_to(first.port) as proxy:
+            clock = ManualClock(NOW)
+            cache = Cache(parse_address(through(proxy, first.url)), timeout_seconds=1.0, clock=clock, metrics=Metrics())
+            assert await cache.run("key", get) is None
+            assert cache.failed_at("key") is None
+            clock.advance(timedelta(seconds=5))
+            proxy.server_port = second.port
+            proxy.cut()
+
+            await asyncio.sleep(0)  # the connection ends unseen
+            await until(lambda: answers_at(cache))
+            assert cache.doubted_at("key") == clock.now()
+            await cache.close()
+
+
+async def answers_at(cache: Cache) -> bool:
+    try:
+        return await cache.run("key", get) is None
+    except CacheUnavailable:
+        return False

@@ -129,7 +129,7 @@ async def test_after_a_failure_of_redis_search_asks_the_primary(
     await replication.caught_up()
     await replication.hold_back()
     patient = await people.patient()
-    resources.cache.distrust("a test says so")
+    resources.cache.distrust("any key", "a test says so")
     await patient.post("/booking/slots/book", {"slot_id": slot["id"]})
     found = await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)
     assert found.json()["items"] == []
