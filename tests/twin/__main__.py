@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from tests.twin.gateway import haproxy_program
+from tests.support.programs import find_program
 from tests.twin.member import send
-from tests.twin.poolers import pgbouncer_program
 from tests.twin.state import Row, State, forget_state, read_state, state_of, write_state
 from tests.twin.twin import Plan, Twin
 
@@ -49,9 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _up() -> int:
-    missing = [
-        name for name, found in (("pgbouncer", pgbouncer_program()), ("haproxy", haproxy_program())) if not found
-    ]
+    missing = [name for name in ("pgbouncer", "haproxy") if find_program(name) is None]
     if missing:
         _fail(f"{' and '.join(missing)} not installed; `make twin-deps` installs what the twin needs.")
         return 1

@@ -1,26 +1,20 @@
 """The gateway: HAProxy with the repository's own configuration, in front of two processes of each service."""
 
 import csv
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
-from tests.support.redis_nodes import free_ports
+from tests.support.programs import find_program
 from tests.support.waiting import until
 from tests.twin.certificates import write_certificates
 from tests.twin.member import Member
+from tests.twin.ports import Ports
 
 from telemed.local.account import Account, private_folder
 from telemed.local.processes import Guard, Program, Running
 
 CONFIGURATION = Path(__file__).parents[2] / "services" / "compose" / "haproxy" / "haproxy.cfg"
-SEARCHED = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
-
-
-def haproxy_program() -> str | None:
-    """Find HAProxy; None where `make twin-deps` has not run."""
-    return shutil.which("haproxy") or shutil.which("haproxy", path=SEARCHED)
 
 
 class Gateway(Member):
@@ -31,10 +25,11 @@ class Gateway(Member):
         folder: Path,
         guard: Guard,
         account: Account | None,
+        ports: Ports,
         services: Sequence[Member],
         configuration: Path | None = None,
     ) -> None:
-        https, management = free_ports(2)
+        https, management = ports.take(2)
         super().__init__("gateway", "gateway", https, self._launch, self._answers, probes=management)
         self.folder = private_folder(folder, account)
         # Clients read the authority's certificate, whoever they are.
@@ -72,7 +67,7 @@ class Gateway(Member):
         await until(all_are, within_seconds=within_seconds, pause_seconds=0.05)
 
     def _launch(self) -> Running:
-        program = haproxy_program()
+        program = find_program("haproxy")
         assert program, "haproxy is not installed: make twin-deps"
         # Its account may not be able to read the checkout.
         copy = self.folder / "haproxy.cfg"

@@ -1,29 +1,26 @@
 """The two PgBouncers, with the repository's own configuration: only addresses differ."""
 
+import csv
 import re
-import shutil
 import signal
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from tests.support.redis_nodes import free_ports
+from tests.support.programs import find_program
 from tests.twin.member import Member
 from tests.twin.postgres import Node, Postgres
 
 from telemed.local import roles
 from telemed.local.account import Account, private_folder, write_private
+from telemed.local.binaries import postgres_programs
 from telemed.local.processes import Guard, Program, Running, is_answered
 
 CONFIGURATION = Path(__file__).parents[2] / "services" / "compose" / "pgbouncer"
-SEARCHED = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
+COMMON = "pgbouncer-common.ini"
 IN_THE_IMAGE = "/etc/pgbouncer/"
-
-
-def pgbouncer_program() -> str | None:
-    """Find PgBouncer; None where `make twin-deps` has not run."""
-    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path=SEARCHED)
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,12 @@ class Pooler(Member):
         guard: Guard,
         account: Account | None,
         *,
+        port: int,
         targets: Mapping[str, Target],
         verifiers: Mapping[str, str],
         changes: Mapping[str, str] | None = None,
         program: str | None = None,
     ) -> None:
-        (port,) = free_ports(1)
         super().__init__(name, "pooler", port, self._launch, self._answers)
         self.folder = folder
         self.targets = dict(targets)
@@ -63,17 +60,33 @@ class Pooler(Member):
         self._guard = guard
         self._account = account
         self._changes = dict(changes or {})
-        self._program = program or pgbouncer_program()
+        self._program = program or find_program("pgbouncer")
         private_folder(folder, account)
         users = "".join(f'"{role}" "{verifier}"\n' for role, verifier in sorted(verifiers.items()))
         write_private(folder / "userlist.txt", users, account)
-        self._copy("pgbouncer-common.ini")
+        write_private(folder / COMMON, self._shipped_text(COMMON), account)
 
     def point(self, targets: Mapping[str, Target]) -> None:
         """Lead the databases elsewhere: new transactions go there at once, running ones end where they began."""
         self.targets |= targets
         self._write()
         self.reload()
+
+    def show(self, what: str, user: str, password: str) -> list[dict[str, str]]:
+        """Ask the pooler about itself: CONFIG, POOLS, SERVERS, DATABASES … (for `stats_users`); blocks.
+
+        By psql, as the pooler's console knows the simple protocol only.
+        """
+        psql = postgres_programs(None, self.folder).folder / "psql"
+        answer = subprocess.run(
+            [psql, "--no-psqlrc", "--csv", "-c", f"SHOW {what}", "pgbouncer"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env={"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": user, "PGPASSWORD": password},
+        )
+        return list(csv.DictReader(answer.stdout.splitlines()))
 
     def reload(self) -> None:
         """Let it read its files again."""
@@ -94,21 +107,18 @@ class Pooler(Member):
         ).start(self._guard)
 
     def _write(self) -> Path:
-        """Add our addresses to the shipped file; of a setting the last word counts."""
-        lines = ["", "[databases]", *(f"{name} = {target}" for name, target in self.targets.items())]
+        """Put our addresses into the shipped file: it ends with the section of settings, whose last word counts."""
         ours = {"listen_addr": "127.0.0.1", "listen_port": str(self.port)} | self._changes
-        lines += ["[pgbouncer]", *(f"{name} = {value}" for name, value in ours.items()), ""]
-        path = self._copy(self._shipped)
-        write_private(path, path.read_text() + "\n".join(lines), self._account)
-        return path
-
-    def _copy(self, name: str) -> Path:
-        text = (CONFIGURATION / name).read_text().replace(IN_THE_IMAGE, f"{self.folder}/")
+        databases = "".join(f"{name} = {target}\n" for name, target in self.targets.items())
         # The image's addresses mean nothing here, and looking for them would only fill the log.
-        if name != "pgbouncer-common.ini":
-            text = re.sub(r"^\w+ = host=.*\n", "", text, flags=re.MULTILINE)
-        write_private(self.folder / name, text, self._account)
-        return self.folder / name
+        text = re.sub(r"^\w+ = host=.*\n", "", self._shipped_text(self._shipped), flags=re.MULTILINE)
+        text = text.replace("[databases]\n", f"[databases]\n{databases}")
+        text += "".join(f"{name} = {value}\n" for name, value in ours.items())
+        write_private(self.folder / self._shipped, text, self._account)
+        return self.folder / self._shipped
+
+    def _shipped_text(self, name: str) -> str:
+        return (CONFIGURATION / name).read_text().replace(IN_THE_IMAGE, f"{self.folder}/")
 
     async def _answers(self) -> bool:
         assert self.port is not None

@@ -1,14 +1,13 @@
 """The six Redis nodes in cluster mode, behind seed addresses that stay when the nodes move."""
 
 import asyncio
-import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.redis_cluster import RedisCluster, start_cluster
+from tests.support.redis_cluster import PRIMARIES, RedisCluster, start_cluster
 from tests.support.redis_nodes import RedisNode
 from tests.twin.forwarder import Forwarder
 from tests.twin.member import Member
+from tests.twin.ports import Ports
 
 from telemed.local.processes import Guard, Running
 
@@ -41,15 +40,16 @@ class RedisMember(Member):
 class Redis:
     """The cluster of this twin."""
 
-    def __init__(self, cluster: RedisCluster) -> None:
+    def __init__(self, cluster: RedisCluster, ports: Ports) -> None:
         self.cluster = cluster
+        self._ports = ports
         self.members = [RedisMember(node) for node in cluster.nodes]
         self._seeds = [Forwarder(self._somebody) for _ in range(SEEDS)]
 
     async def open(self) -> None:
         """Begin to answer at the seed addresses."""
         for seed in self._seeds:
-            await seed.start()
+            await seed.start(*self._ports.take(1))
 
     async def close(self) -> None:
         """Give the seed addresses up."""
@@ -59,14 +59,11 @@ class Redis:
     @property
     def url(self) -> str:
         """The value of REDIS_URL, which stays true whatever happens to the nodes."""
-        if importlib.util.find_spec("telemed.kernel.cache.addresses") is None:
-            # Until the client speaks to clusters: one node as if it were alone, which it refuses; callers fail open.
-            return f"redis://:{self.cluster.password}@127.0.0.1:{self._seeds[0].port}/0"
         return self.cluster.url_of(*(f"127.0.0.1:{seed.port}" for seed in self._seeds))
 
-    async def rebuild(self, ports: Sequence[int] | None = None) -> None:
+    async def rebuild(self) -> None:
         """Kill all nodes and form a new, empty cluster at other addresses."""
-        await asyncio.to_thread(self.cluster.rebuild, ports)
+        await asyncio.to_thread(self.cluster.rebuild, self._ports.take(len(self.members)))
         for member in self.members:
             member.adopt()
 
@@ -74,8 +71,9 @@ class Redis:
         return next((member.port for member in self.members if member.is_running and not member.frozen), None)
 
 
-async def start_redis(folder: Path, guard: Guard) -> Redis:
+async def start_redis(folder: Path, guard: Guard, ports: Ports) -> Redis:
     """Start six nodes and form the cluster."""
-    redis = Redis(await asyncio.to_thread(start_cluster, folder, guard))
+    picked = ports.take(2 * PRIMARIES)
+    redis = Redis(await asyncio.to_thread(start_cluster, folder, guard, ports=picked), ports)
     await redis.open()
     return redis

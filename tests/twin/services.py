@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
-from tests.support.redis_nodes import free_ports
 from tests.twin.member import Kind, Member
+from tests.twin.ports import Ports
 
 from telemed.local.processes import Guard, Program, Running
 
@@ -21,8 +21,8 @@ DRAIN_SECONDS = 3
 class TelemedMember(Member):
     """One `telemed serve …` or `telemed work`, restartable at the same ports."""
 
-    def __init__(self, name: str, folder: Path, guard: Guard, environment: Mapping[str, str]) -> None:
-        port, probes = free_ports(2)
+    def __init__(self, name: str, folder: Path, guard: Guard, ports: Ports, environment: Mapping[str, str]) -> None:
+        port, probes = ports.take(2)
         self.role = name.rpartition("-")[0]
         is_worker = self.role == "worker"
         kind: Kind = "worker" if is_worker else "service"
@@ -56,7 +56,7 @@ def application_environment(values: Mapping[str, str]) -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(SERVICES_FOLDER)} | dict(values)
 
 
-def service_members(folder: Path, guard: Guard, environment: Mapping[str, str]) -> list[TelemedMember]:
+def service_members(folder: Path, guard: Guard, ports: Ports, environment: Mapping[str, str]) -> list[TelemedMember]:
     """Name the eight processes of the application; nothing is started yet."""
     names = [f"{role}-{copy}" for role in (*SERVICES, "worker") for copy in range(1, COPIES + 1)]
-    return [TelemedMember(name, folder, guard, environment) for name in names]
+    return [TelemedMember(name, folder, guard, ports, environment) for name in names]

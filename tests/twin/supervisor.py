@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 from tests.twin.member import Member
 
+from telemed.local.problems import LocalProblem
+
 log = logging.getLogger("twin.supervisor")
 
 LOOKS_EVERY_SECONDS = 0.2
@@ -43,7 +45,7 @@ class Supervisor:
             if self._has_ended(member):
                 log.warning("%s ended and is started again", member.name)
                 await member.start()
-        except (AssertionError, OSError, RuntimeError) as error:
+        except (AssertionError, OSError, RuntimeError, LocalProblem) as error:
             log.error("%s does not start: %s", member.name, error)  # noqa: TRY400 - the sentence says it all
         finally:
             del self._restarting[member]

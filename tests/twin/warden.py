@@ -24,15 +24,22 @@ import asyncpg
 from tests.twin.poolers import Pooler, ro_targets, rw_targets
 from tests.twin.postgres import Node, Postgres
 
+from telemed.local.problems import LocalProblem
+
 log = logging.getLogger("twin.warden")
 
 LOOKS_EVERY_SECONDS = 0.25
 # A primary that hangs is given up after two answers that took longer: about a second and a quarter.
 ANSWERS_WITHIN_SECONDS = 0.5
 MISSES = 2
-REPLICA_ANSWERS_WITHIN_SECONDS = 2.0
+# One that is merely busy costs no more than a restart in place; every second here is one without writes.
+REPLICA_ANSWERS_WITHIN_SECONDS = 1.5
 MENDS_EVERY_SECONDS = 2.0
-UNREACHABLE = (OSError, TimeoutError, AssertionError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# A server that does not answer, does not start, or is not what it should be.
+UNREACHABLE = (
+    *(OSError, TimeoutError, AssertionError, LocalProblem, RuntimeError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError),
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,10 @@ class Warden:
     async def _elect(self) -> Node | None:
         """Cut all replicas from the old primary; name the one that has most, or nobody if one does not answer."""
         replicas = [replica for replica in self.postgres.replicas if replica not in self.in_hand]
+        promoted = await asyncio.gather(*(_is_primary(replica) for replica in replicas))
+        if any(promoted):
+            # Elected before, and only its takeover broke off: the old primary has confirmed nothing since.
+            return replicas[promoted.index(True)]
         positions = await asyncio.gather(*(self._cut(replica) for replica in replicas))
         known = {
             replica: position for replica, position in zip(replicas, positions, strict=True) if position is not None
@@ -159,22 +170,26 @@ class Warden:
         self.rw.point(rw_targets(self.postgres))
         self.in_hand.add(old)
         self._point_readers()
-        for replica in self.postgres.replicas:
-            if replica is not old:
-                # One that fails here is mended by the next look.
-                with contextlib.suppress(*UNREACHABLE):
-                    await self.postgres.follow(replica, new)
+        await self._tell(new)
         task = asyncio.create_task(self._bring_back(old))
         self._rejoining.add(task)
         task.add_done_callback(self._rejoining.discard)
 
     async def _start_again(self, old: Node) -> None:
+        """Leave everybody in place; who was cut and cannot be told now is mended by a later look."""
         await old.kill()
         await old.start()
-        for replica in self.postgres.replicas:
-            with contextlib.suppress(*UNREACHABLE):
-                await self.postgres.follow(replica, old)
         self.rw.reload()
+        await self._tell(old)
+
+    async def _tell(self, primary: Node) -> None:
+        replicas = [replica for replica in self.postgres.replicas if replica not in self.in_hand]
+        await asyncio.gather(*(self._lead(replica, primary) for replica in replicas))
+
+    async def _lead(self, replica: Node, primary: Node) -> None:
+        with contextlib.suppress(*UNREACHABLE):
+            async with asyncio.timeout(REPLICA_ANSWERS_WITHIN_SECONDS):
+                await self.postgres.follow(replica, primary)
 
     async def _bring_back(self, old: Node) -> None:
         await asyncio.sleep(self.fence_after_seconds)
@@ -224,6 +239,14 @@ class Warden:
         if self._watching is not None:
             self._watching.terminate()
             self._watching = None
+
+
+async def _is_primary(node: Node) -> bool:
+    try:
+        async with node.connect(database="postgres", within_seconds=1) as connection:
+            return bool(await connection.fetchval("SELECT NOT pg_is_in_recovery()"))
+    except UNREACHABLE:
+        return False
 
 
 async def _follows(replica: Node, primary: Node) -> bool:

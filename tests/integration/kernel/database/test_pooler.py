@@ -1,90 +1,84 @@
-"""PgBouncer in transaction mode: every transaction may get another server connection."""
+"""PgBouncer in transaction mode, as configured in services/compose/: each transaction may get another connection.
+
+Runs against the PgBouncer of this machine, and against those that PGBOUNCER_PROGRAMS names (paths, with colons).
+"""
 
 import asyncio
 import os
-import shutil
-import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
+import re
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import NullPool, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.servers import server_folder
 from tests.support.counters import OpenDatabase, add, value_of
 from tests.support.databases import TestDatabase
-from tests.support.waiting import until
+from tests.support.programs import require_program
+from tests.twin.poolers import COMMON, CONFIGURATION, Pooler, Target, read_verifiers
+from tests.twin.postgres import MONITOR
 
+from telemed.kernel.engine import asyncpg_url
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
+from telemed.local import roles
 from telemed.local.account import server_account
-from telemed.local.processes import Program, free_port, is_answered
+from telemed.local.processes import free_port
 
-PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed (apt install pgbouncer)")
-
+PASSWORD = "not-a-secret"
+MORE = [path for path in os.environ.get("PGBOUNCER_PROGRAMS", "").split(":") if path]
+TRANSACTIONS = 400
+CLIENTS = 12
 # Fewer server connections than clients, so that they are really shared.
-CONFIGURATION = """
-[databases]
-{name} = host={host} port={port} dbname={name} user=telemed_api password={password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {own_port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-ignore_startup_parameters = extra_float_digits
-"""
+SHARED = {"default_pool_size": "3", "reserve_pool_size": "0"}
+# From here on, prepared statements follow their client, which makes some wrong settings right.
+FOLLOWS_STATEMENTS = (1, 21)
 
 
-@pytest.fixture
-async def pooled(database: TestDatabase) -> AsyncIterator[str]:
-    """The services' address through a pooler of this test's own."""
-    own_port = free_port()
+@dataclass(frozen=True)
+class Pooled:
+    """A pooler of a test's own."""
+
+    url: str
+    version: tuple[int, int]
+
+
+@pytest.fixture(params=[None, *MORE], ids=lambda path: path or "installed")
+async def pooled(request: pytest.FixtureRequest, database: TestDatabase) -> AsyncIterator[Pooled]:
+    """The services' address through a pooler with the repository's configuration."""
+    program = request.param or require_program("pgbouncer")
     servers = database.servers
-    with server_folder("telemed-pooler-") as (folder, guard):
-        configuration = Path(folder) / "pgbouncer.ini"
-        configuration.write_text(
-            CONFIGURATION.format(
-                name=database.name,
-                host=servers.host,
-                port=servers.port,
-                password=servers.role_passwords["telemed_api"],
-                own_port=own_port,
-            )
-        )
-        configuration.chmod(0o644)
-        program = Program(
-            "pgbouncer",
-            [str(PGBOUNCER), configuration],
-            log=folder / "pgbouncer.log",
-            pid_file=folder / "pgbouncer.pid",
-            stop_signal=signal.SIGINT,
-            account=server_account(),
-        )
-        running = program.start(guard)
-        await until(lambda: is_answered(own_port) or running.has_ended())
-        assert not running.has_ended(), running.last_words()
-        yield f"postgresql://telemed_api@127.0.0.1:{own_port}/{database.name}"
-        running.stop()
+    superuser = await asyncpg.connect(servers.superuser_dsn)
+    verifiers = await read_verifiers(superuser, ("telemed_api",))
+    await superuser.close()
+    with pooler_for(database, "pgbouncer-rw.ini", verifiers, program, **SHARED) as pooler:
+        await pooler.start()
+        credentials = f"telemed_api:{servers.role_passwords['telemed_api']}"
+        yield Pooled(f"postgresql://{credentials}@127.0.0.1:{pooler.port}/{database.name}", _version(program))
 
 
 async def test_hundreds_of_transactions_leave_nothing_behind(
-    pooled: str, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+    pooled: Pooled, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
 ) -> None:
     """No error, no lost increment, and no prepared statement that another client could run into."""
-    db = await open_database(pooled, database_pool_size=12, database_pool_timeout_seconds=60.0)
+    db = await open_database(pooled.url, database_pool_size=CLIENTS, database_pool_timeout_seconds=60.0)
 
     async def work(session: AsyncSession, number: int) -> int:
         await lock_thing(session, "counter", uuid7(number))
         await add(session, counters, 1 + number % 2)
-        return int(await session.scalar(text("SELECT count(*) FROM pg_prepared_statements")))
+        return await _leftovers(session)
 
-    leftovers = await asyncio.gather(*(db.transact(work, number) for number in range(400)))
+    leftovers = await asyncio.gather(*(db.transact(work, number) for number in range(TRANSACTIONS)))
     assert set(leftovers) <= {0, 1}  # the statement that counts may itself be one
-    assert [await value_of(owner, counters, number) for number in (1, 2)] == [200, 200]
+    assert [await value_of(owner, counters, number) for number in (1, 2)] == [TRANSACTIONS // 2] * 2
     locks = await owner.fetchval(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
         "(SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -92,9 +86,56 @@ async def test_hundreds_of_transactions_leave_nothing_behind(
     assert locks == 0
 
 
-async def test_settings_of_a_transaction_end_with_it(pooled: str, open_database: OpenDatabase) -> None:
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of asyncpg and SQLAlchemy that somebody might put in place of ours."""
+
+    connect: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+
+
+def unique_name() -> str:
+    """Name a prepared statement as SQLAlchemy's documentation recommends behind PgBouncer."""
+    return f"__asyncpg_{uuid.uuid4()}__"
+
+
+DEFAULT = Recipe()
+NO_CACHE = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+DOCUMENTED = Recipe({"statement_cache_size": 0, "prepared_statement_name_func": unique_name}, {"poolclass": NullPool})
+UNIQUE_AND_AUTOCOMMIT = Recipe(DOCUMENTED.connect, {"isolation_level": "AUTOCOMMIT"})
+
+
+async def test_the_default_cache_fails(pooled: Pooled, counters: str) -> None:
+    """Without `statement_cache_size=0` clients meet each other's statements: it is our setting that does it."""
+    errors, _ = await trial(pooled, DEFAULT, counters)
+    if pooled.version < FOLLOWS_STATEMENTS:
+        assert errors > 0
+    else:
+        assert errors == 0
+
+
+async def test_the_documented_recipe_leaks(pooled: Pooled, counters: str) -> None:
+    """Unique names avoid errors, and leave statements on connections that others get."""
+    errors, leftovers = await trial(pooled, DOCUMENTED, counters)
+    assert errors == 0
+    assert (leftovers > TRANSACTIONS / 10) == (pooled.version < FOLLOWS_STATEMENTS)
+
+
+async def test_unique_names_fail_without_transactions(pooled: Pooled, counters: str) -> None:
+    """Under AUTOCOMMIT a statement is prepared on one connection and executed on another."""
+    errors, _ = await trial(pooled, UNIQUE_AND_AUTOCOMMIT, counters)
+    assert (errors > 0) == (pooled.version < FOLLOWS_STATEMENTS)
+
+
+async def test_settings_of_the_session_are_refused(pooled: Pooled) -> None:
+    """What belongs to a role or a transaction cannot be sent with the connect; nobody gets it silently for others."""
+    with pytest.raises(asyncpg.PostgresError, match="unsupported startup parameter"):
+        await asyncpg.connect(pooled.url, server_settings={"work_mem": "1MB"})
+
+
+async def test_settings_of_a_transaction_end_with_it(pooled: Pooled, open_database: OpenDatabase) -> None:
     """`read` and `SET LOCAL` mark a transaction, not the connection that the next client gets."""
-    db = await open_database(pooled, database_pool_size=4)
+    db = await open_database(pooled.url, database_pool_size=4)
 
     async def hurry(session: AsyncSession) -> None:
         await session.execute(text("SET LOCAL lock_timeout = '17ms'"))
@@ -112,10 +153,10 @@ async def test_settings_of_a_transaction_end_with_it(pooled: str, open_database:
 
 
 async def test_cancelled_callers_free_their_locks_through_the_pooler(
-    pooled: str, open_database: OpenDatabase, counters: str
+    pooled: Pooled, open_database: OpenDatabase, counters: str
 ) -> None:
     """A server connection with an abandoned transaction must not go to somebody else."""
-    db = await open_database(pooled, database_pool_size=6)
+    db = await open_database(pooled.url, database_pool_size=6)
 
     async def hold(session: AsyncSession) -> None:
         await add(session, counters, 1)
@@ -128,3 +169,103 @@ async def test_cancelled_callers_free_their_locks_through_the_pooler(
         await asyncio.gather(task, return_exceptions=True)
     async with asyncio.timeout(4):
         assert await db.transact(add, counters, 1) == 1
+
+
+@pytest.mark.parametrize("shipped", ["pgbouncer-rw.ini", "pgbouncer-ro.ini"])
+async def test_what_is_tuned_is_in_force(shipped: str, database: TestDatabase) -> None:
+    """Every setting of the shared file counts in both poolers: PgBouncer forgets those that another section follows."""
+    program = require_program("pgbouncer")
+    tuned = dict(re.findall(r"^(\w+) = ?(.*)$", (CONFIGURATION / COMMON).read_text(), re.MULTILINE))
+    # Addresses are the test's own; the console of 1.18 does not list the sockets' folder under this name.
+    for own in ("listen_port", "auth_file"):
+        del tuned[own]
+    with pooler_for(database, shipped, {}, program) as pooler:
+        await pooler.start()
+        shown = await asyncio.to_thread(pooler.show, "CONFIG", MONITOR, PASSWORD)
+    in_force = {row["key"]: row["value"] for row in shown}
+    assert {name: in_force[name] for name in tuned} == tuned
+
+
+def test_the_files_name_the_databases_that_the_twin_has() -> None:
+    """Where docker compose and the twin differ, one of them is not what was tested."""
+
+    def names(file: str) -> list[str]:
+        return re.findall(r"^(\w+) = host=", (CONFIGURATION / file).read_text(), re.MULTILINE)
+
+    assert names("pgbouncer-rw.ini") == [roles.DATABASE]
+    assert names("pgbouncer-ro.ini") == ["telemed_replica_1", "telemed_replica_2"]
+
+
+@contextmanager
+def pooler_for(
+    database: TestDatabase, shipped: str, verifiers: Mapping[str, str], program: str, **changes: str
+) -> Iterator[Pooler]:
+    """Lend a pooler in front of the test's database, not yet started."""
+    servers = database.servers
+    with server_folder("telemed-pooler-") as (folder, guard):
+        yield Pooler(
+            shipped.removesuffix(".ini"),
+            shipped,
+            folder / "pooler",
+            guard,
+            server_account(),
+            port=free_port(),
+            targets={database.name: Target(servers.host, servers.port, database.name)},
+            verifiers={MONITOR: PASSWORD, **verifiers},
+            changes=changes,
+            program=program,
+        )
+
+
+async def trial(pooled: Pooled, recipe: Recipe, counters: str) -> tuple[int, int]:
+    """Run transactions with these settings; count errors, and statements that are left on server connections."""
+    engine = create_async_engine(
+        asyncpg_url(pooled.url),
+        connect_args=recipe.connect,
+        **({"pool_size": CLIENTS, "max_overflow": 0} if "poolclass" not in recipe.engine else {}),
+        **recipe.engine,
+    )
+    places = asyncio.Semaphore(CLIENTS)
+
+    async def work(number: int) -> None:
+        async with places, engine.connect() as connection:
+            # Two statements, so that under AUTOCOMMIT another connection can come in between.
+            statement = f"UPDATE {counters} SET value = value + 1 WHERE id = :id RETURNING value"
+            await connection.execute(text(statement), {"id": 1 + number % 2})
+            await connection.execute(
+                text("SELECT count(*) FROM pg_class WHERE relpages > :pages"), {"pages": number % 7}
+            )
+            await connection.commit()
+
+    ends = await asyncio.gather(*(work(number) for number in range(TRANSACTIONS)), return_exceptions=True)
+    await engine.dispose()
+    errors = [end for end in ends if end is not None]
+    assert all(isinstance(error, DBAPIError | asyncpg.PostgresError) for error in errors), errors
+    return len(errors), await _left_on_servers(pooled)
+
+
+async def _leftovers(session: AsyncSession) -> int:
+    return int(await session.scalar(text("SELECT count(*) FROM pg_prepared_statements")))
+
+
+async def _left_on_servers(pooled: Pooled) -> int:
+    """Count on every server connection of the pool: as many transactions at once get one each."""
+    clients = [
+        await asyncpg.connect(pooled.url, statement_cache_size=0) for _ in range(int(SHARED["default_pool_size"]))
+    ]
+    count = "set_config('telemed.left', (SELECT count(*) FROM pg_prepared_statements)::text, true)"
+    left = 0
+    for client in clients:
+        await client.execute("BEGIN")
+        await client.execute(f"SELECT {count}")  # not by `fetch`, which would prepare a statement itself
+        left += int(await client.fetchval("SELECT current_setting('telemed.left')"))
+    for client in clients:
+        await client.close()
+    return left
+
+
+def _version(program: str) -> tuple[int, int]:
+    answer = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"(\d+)\.(\d+)", answer)
+    assert found, answer
+    return int(found[1]), int(found[2])
