@@ -10,6 +10,7 @@ from tests.servers import ALL_ROLES, TestServers, server_folder
 from tests.support.databases import TestDatabase
 from tests.support.settings import make_settings
 from tests.support.waiting import until
+from tests.twin.ports import Ports
 from tests.twin.postgres import MONITOR, REPLICATOR, Node, Postgres, start_cluster
 
 from telemed.kernel.resources import Resources
@@ -68,7 +69,7 @@ def cluster() -> Iterator[Postgres]:
     passwords = dict.fromkeys((*ALL_ROLES, REPLICATOR, MONITOR), "not-a-secret")
     with server_folder("telemed-replication-") as (folder, guard):
         relaxed = {"fsync": "off", "max_connections": "100"}
-        made = asyncio.run(start_cluster(folder, guard, passwords, {"synchronous_standby_names": ""}, relaxed))
+        made = asyncio.run(start_cluster(folder, guard, Ports(), passwords, {"synchronous_standby_names": ""}, relaxed))
         migrate(made.primary.dsn(roles.OWNER))
         yield made
 
