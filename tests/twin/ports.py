@@ -1,10 +1,10 @@
 """Ports that stay one's own: a process that was killed must find its own free again, seconds later."""
 
 import fcntl
+import os
 import random
 import tempfile
 from pathlib import Path
-from typing import TextIO
 
 from tests.support.redis_nodes import BUS_OFFSET
 
@@ -16,7 +16,7 @@ BLOCK = 100
 
 
 class Ports:
-    """A block of ports that no other twin of this machine has for as long as this one lives."""
+    """A block of ports that nobody else on this machine has until `close`, or until this process ends."""
 
     def __init__(self) -> None:
         blocks = list(range(RANGE.start, RANGE.stop, BLOCK))
@@ -38,17 +38,18 @@ class Ports:
 
     def close(self) -> None:
         """Let others have them."""
-        self._lock.close()
+        os.close(self._lock)
 
-    def _first_free(self, blocks: list[int]) -> tuple[TextIO, int]:
+    def _first_free(self, blocks: list[int]) -> tuple[int, int]:
         for first in blocks:
             # The lock goes with the process, however it ends; the empty file may stay.
             path = Path(tempfile.gettempdir()) / f"telemed-twin-ports-{first}.lock"
-            file = path.open("a")
+            # A bare descriptor, so that who forgets to close this keeps the block until the process ends.
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.close()
+                os.close(lock)
             else:
-                return file, first
+                return lock, first
         raise RuntimeError(f"{len(blocks)} twins run on this machine already")

@@ -131,7 +131,6 @@ class Postgres:
     programs: PostgresPrograms
     account: Account | None
     passwords: Mapping[str, str]
-    ports: Ports  # kept for as long as the nodes may be started again
 
     async def promote(self, replica: Node) -> None:
         """Make the replica the primary; returns when it accepts writes. The others still follow the old one."""
@@ -263,7 +262,7 @@ async def start_cluster(
     write_private(primary.folder / "port", str(primary.port), account)
     await primary.start()
     programs = await asyncio.to_thread(postgres_programs, account, primary.folder / "programs")
-    cluster = Postgres(tuple(nodes), primary, replicas, programs, account, all_passwords, ports)
+    cluster = Postgres(tuple(nodes), primary, replicas, programs, account, all_passwords)
     await _prepare(primary, passwords)
     for replica in replicas:
         await _ensure_slot(primary, replica.name)
