@@ -21,6 +21,8 @@ class Proxy:
         self.cut_after: bytes | None = None
         # Swallow whatever the server answers to these bytes: the client waits for ever.
         self.freeze_after: bytes | None = None
+        # Both only on a connection that has sent these bytes as well: a process' look-out commits every second, too.
+        self.only_with: bytes | None = None
         self.connections = 0
 
     async def start(self) -> None:
@@ -67,10 +69,12 @@ class Proxy:
             task.add_done_callback(self._tasks.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool) -> None:
+        was_sent = False
         with contextlib.suppress(OSError):
             while part := await reader.read(65536):
                 await self._flowing.wait()
-                word = self.cut_after or self.freeze_after
+                was_sent = was_sent or (self.only_with is not None and self.only_with in part)
+                word = self.cut_after or self.freeze_after if was_sent or self.only_with is None else None
                 last = from_client and word is not None and word in part
                 if last:
                     self.freeze()  # before the server can answer

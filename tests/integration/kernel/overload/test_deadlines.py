@@ -76,7 +76,7 @@ async def test_a_deadline_during_commit_leaves_the_outcome_to_the_key(
     async with proxy_to(database.servers.port) as proxy:
         (process,) = await platform_processes.serve("all", DATABASE_URL=through(proxy, database.services))
         patient, slot_id = await live_people.patient(), await open_slot(live_clinic)
-        proxy.freeze_after = b"COMMIT"
+        proxy.only_with, proxy.freeze_after = b"booking.appointments", b"COMMIT"
         reply = await patient.post(BOOK, {"slot_id": slot_id}, key="k", headers=within(0.5))
         assert proxy.is_frozen  # the COMMIT still waits for its answer
         assert (reply.status_code, reply.json()["type"]) == (503, "outcome-unknown")
@@ -96,7 +96,7 @@ async def test_a_look_whose_trace_was_committing_is_simply_late(
     async with proxy_to(database.servers.port) as proxy:
         await platform_processes.serve("all", DATABASE_URL=through(proxy, database.services))
         patient = await live_people.patient()
-        proxy.freeze_after = b"COMMIT"
+        proxy.only_with, proxy.freeze_after = b"audit.records", b"COMMIT"
         reply = await patient.get("/auth/me", headers=within(0.5))
         assert proxy.is_frozen
         assert (reply.status_code, reply.json()["type"]) == (504, "deadline-exceeded")
