@@ -1,11 +1,15 @@
 """Reads from replicas: a client sees what it has written, whatever the replicas have."""
 
+from uuid import UUID
+
 import pytest
 from tests.integration.replication.conftest import Replication, Served
 from tests.support.clinic import Clinic, doctor_card
 from tests.support.people import People
 from tests.support.waiting import until
 
+from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots.shelf import page_key
 from telemed.kernel.replication.tokens import COOKIE, HEADER
 from telemed.kernel.resources import Resources
 
@@ -129,7 +133,7 @@ async def test_after_a_failure_of_redis_search_asks_the_primary(
     await replication.caught_up()
     await replication.hold_back()
     patient = await people.patient()
-    resources.cache.distrust("any key", "a test says so")
+    resources.cache.distrust(page_key(SearchSlots(doctor_id=UUID(doctor.id))), "a test says so")
     await patient.post("/booking/slots/book", {"slot_id": slot["id"]})
     found = await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)
     assert found.json()["items"] == []
