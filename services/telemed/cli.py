@@ -10,6 +10,7 @@ import typer
 import uvloop
 
 from telemed.audit.commands import audit_app
+from telemed.audit.retention.commands import partitions_app
 from telemed.audit.service import SERVICE as AUDIT
 from telemed.auth.commands import admin_app, keys_app
 from telemed.auth.service import SERVICE as AUTH
@@ -29,6 +30,7 @@ DEPLOYABLES: dict[str, tuple[Service, ...]] = {
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(audit_app, name="audit")
+app.add_typer(partitions_app, name="partitions")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")

@@ -5,7 +5,8 @@ Exit codes: 0 all is well, 1 the trail is not what the checkpoints say, 2 someth
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,10 +27,12 @@ from telemed.audit.proof.operations import (
     unchained_findings,
 )
 from telemed.audit.proof.report import report_lines
+from telemed.audit.proof.retired import RetiredRecords
 from telemed.audit.proof.rules import Finding, Leaf
 from telemed.audit.proof.rules import verify as compare
 from telemed.audit.proof.signing_keys import public_pem, signing_key, verifying_key
 from telemed.audit.proof.spool import Spool
+from telemed.audit.retention.queries import retirements
 from telemed.kernel.clock import SystemClock
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources, open_resources
@@ -83,13 +86,18 @@ def verify(
     public_key: Annotated[
         Path | None, typer.Option(help="Believe only checkpoints that are signed with this key (Ed25519, PEM).")
     ] = None,
+    exports: Annotated[
+        Path | None, typer.Option(help="Folder with the exports of retired months (`telemed partitions export`).")
+    ] = None,
 ) -> None:
     """Say whether the trail is what the checkpoints say, and if not, which records were tampered with.
 
-    Believes nothing that the database says of itself: every hash is computed anew from the records.
+    Believes nothing that the database says of itself: every hash is computed anew from the records, those of retired
+    months from their exports. Without an export the month's records are taken on trust, and counted.
     """
     chained_within = timedelta(minutes=chained_within_minutes)
-    raise typer.Exit(_run(_verify(checkpoints, log, since_seq, chained_within, public_key)))
+    source = _Source(log, exports, since_seq, chained_within)
+    raise typer.Exit(_run(_verify(checkpoints, source, public_key)))
 
 
 @audit_app.command()
@@ -105,29 +113,52 @@ def public_key() -> None:
     typer.echo(_run(run()), nl=False)
 
 
-async def _verify(
-    checkpoints: Path, log: Path | None, since_seq: int, chained_within: timedelta, public_key_file: Path | None
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be verified, and by what the records that are not there any more."""
+
+    log: Path | None
+    exports: Path | None
+    since_seq: int
+    chained_within: timedelta
+
+
+async def _verify(checkpoints: Path, source: _Source, public_key_file: Path | None) -> int:
     key = verifying_key(public_key_file)
     if next(read_checkpoints(checkpoints, key), None) is None:
         raise Unreadable(f"{checkpoints} holds no checkpoint.")
-    unchained: tuple[Finding, ...] = ()
-    with Spool() as spool:
-        if log is not None:
-            spool.extend(entry for entry in read_log(log) if entry.seq >= since_seq)
+    more: tuple[Finding, ...] = ()
+    with Spool() as spool, ExitStack() as stack:
+        if source.log is not None:
+            retired = stack.enter_context(_of_exports(source.exports))
+            entries = (entry for entry in read_log(source.log) if entry.seq >= source.since_seq)
+            spool.extend(retired.stand_in(entry) for entry in entries)
         else:
-            unchained = await _read_database(spool, since_seq, chained_within)
-        verdict = compare(lambda: _leaves(checkpoints, since_seq, key), spool.entries)
-    for line in report_lines(verdict, unchained):
-        typer.echo(line)
-    return 0 if verdict.is_intact and not unchained else BROKEN
+            async with _auditing() as resources:
+                said = await resources.db.read(retirements)
+                retired = stack.enter_context(RetiredRecords(said, now=resources.clock.now()))
+                if source.exports is not None:
+                    retired.use_exports(source.exports)
+                more = await _read_database(resources, spool, retired, source)
+        verdict = compare(lambda: _leaves(checkpoints, source.since_seq, key), spool.entries)
+        for line in report_lines(verdict, more, retired.lines()):
+            typer.echo(line)
+    return 0 if verdict.is_intact and not more else BROKEN
 
 
-async def _read_database(spool: Spool, since_seq: int, chained_within: timedelta) -> tuple[Finding, ...]:
-    async with _auditing() as resources:
-        await spool_log(resources.db, spool, since_seq=since_seq)
-        before = resources.clock.now() - chained_within
-        return tuple([found async for found in unchained_findings(resources.db, before=before)])
+def _of_exports(folder: Path | None) -> RetiredRecords:
+    now = SystemClock().now()
+    return RetiredRecords.of_exports(folder, now=now) if folder is not None else RetiredRecords((), now=now)
+
+
+async def _read_database(
+    resources: Resources, spool: Spool, retired: RetiredRecords, source: _Source
+) -> tuple[Finding, ...]:
+    await spool_log(resources.db, spool, retired, since_seq=source.since_seq)
+    counts = retired.count_findings() if source.since_seq == 1 else ()
+    before = resources.clock.now() - source.chained_within
+    past = [found async for found in unchained_findings(resources.db, before=before)]
+    return (*retired.findings, *counts, *past)
 
 
 def _leaves(checkpoints: Path, since_seq: int, key: Ed25519PublicKey | None) -> Iterator[Leaf]:

@@ -16,6 +16,7 @@ from telemed.audit.chain.rules import record_hash
 from telemed.audit.proof.checkpoint_file import Checkpoint, read_checkpoints
 from telemed.audit.proof.lines import read_lines, replaced
 from telemed.audit.proof.log_file import log_line
+from telemed.audit.proof.retired import RetiredRecords
 from telemed.audit.proof.rules import Entry, Finding
 from telemed.audit.proof.spool import Spool
 from telemed.kernel.database import Database
@@ -38,12 +39,13 @@ async def export_log(db: Database, path: Path, *, since_seq: int) -> int:
     return count
 
 
-async def spool_log(db: Database, spool: Spool, *, since_seq: int) -> None:
-    """Read the database's log from this place on, hashing every record anew."""
+async def spool_log(db: Database, spool: Spool, retired: RetiredRecords, *, since_seq: int) -> None:
+    """Read the database's log from this place on, hashing every record anew; what was retired is stood in for."""
     async for row in _log(db, since_seq):
         canonical = row_canonical(row)
         found = record_hash(canonical) if canonical is not None else None
-        spool.append(Entry(row.seq, row.record_id, found, row.record_hash, row.chain_hash))
+        entry = Entry(row.seq, row.record_id, found, row.record_hash, row.chain_hash)
+        spool.append(retired.stand_in(entry))
 
 
 async def _log(db: Database, since_seq: int) -> AsyncIterator[Row[tuple[Any, ...]]]:

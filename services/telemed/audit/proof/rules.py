@@ -15,7 +15,7 @@ from uuid import UUID
 from telemed.audit.chain.rules import GENESIS, chain_hash
 
 _ENTRY_LEFT = "its entry in the chain is left"
-Kind = Literal["altered", "removed", "inserted", "reordered", "tail cut", "chain broken", "not chained"]
+Kind = Literal["altered", "removed", "inserted", "reordered", "tail cut", "chain broken", "not chained", "retirement"]
 
 
 @dataclass(frozen=True, slots=True)
