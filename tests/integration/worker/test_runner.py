@@ -99,6 +99,24 @@ async def test_a_worker_ends_in_order(
     assert logged(worker, "worker.stopped")
 
 
+async def test_a_worker_that_ends_delivers_what_it_has_leased(
+    platform_processes: Platform, owner: asyncpg.Connection
+) -> None:
+    """SIGTERM in the middle of a batch: nothing waits for a lease to run out afterwards."""
+    await owner.execute(EVENTS, 3000)
+    worker = await platform_processes.work()
+
+    async def has_begun() -> bool:
+        return bool(await owner.fetchval("SELECT count(*) > 0 FROM platform.handled_events"))
+
+    await until(has_begun)
+    assert await platform_processes.stop(worker) == 0
+    leased = "SELECT count(*) FROM platform.outbox WHERE delivered_at IS NULL AND attempts > 0"
+    left = "SELECT count(*) FROM platform.outbox WHERE delivered_at IS NULL"
+    assert await owner.fetchval(left) > 0, "stopped in the middle, not at the end"
+    assert await owner.fetchval(leased) == 0
+
+
 async def test_a_worker_outlives_its_database(
     platform_processes: Platform, owner: asyncpg.Connection, database: TestDatabase
 ) -> None:

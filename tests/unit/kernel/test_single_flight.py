@@ -1,11 +1,13 @@
 """Single flight: one load for everybody who asks meanwhile."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from telemed.kernel.cache.single_flight import SingleFlight
+from telemed.kernel.deadline import Deadline, current_deadline
 
 
 class Source:
@@ -156,3 +158,18 @@ async def test_nothing_is_kept_of_landed_flights() -> None:
     await settled()
     assert not flights._flights
     assert not flights._next
+
+
+async def test_a_flight_has_no_deadline() -> None:
+    """It flies for everybody: the deadline of who happened to begin it would end it for the others."""
+
+    async def load() -> Deadline | None:
+        return current_deadline.get()
+
+    deadline = Deadline(time.monotonic() + 60, writes=False)
+    token = current_deadline.set(deadline)
+    try:
+        assert await SingleFlight[Deadline | None]().run("key", load) is None
+        assert current_deadline.get() is deadline
+    finally:
+        current_deadline.reset(token)
