@@ -7,12 +7,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import redis.asyncio
 from tests import servers
 from tests.support.clinic import Clinic
 from tests.support.people import People, User
 from tests.support.platform import Platform
 from tests.support.waiting import until
 
+from telemed.booking.slots.shelf import SlotShelf
+from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
 from telemed.local.valkey import ValkeyServer
 
@@ -170,3 +173,30 @@ async def test_nonsense_is_not_believed(people: People, clinic: Clinic, valkey: 
         server.close()
         for connection in connections:  # the platform's pool keeps them open longer than this test lives
             connection.transport.abort()
+
+
+KINDS = ["gone", "generation", "page"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_single_keys_may_go(
+    people: People, clinic: Clinic, valkey: ValkeyServer, resources: Resources, kind: str
+) -> None:
+    """As when memory is short: whichever keys Redis drops, before a booking or after it, no slot comes back."""
+    doctor, patients = await clinic.doctor(), await people.patients(4)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 6)]
+    client = people.nobody.client
+
+    async def drop() -> None:
+        async with redis.asyncio.Redis.from_url(valkey.url) as direct:
+            keys = [key async for key in direct.scan_iter(f"telemed:search:*:{kind}*")]
+            assert keys
+            await direct.delete(*keys)
+
+    shelf = resources.part(SlotShelf)
+    for place, patient in enumerate(patients):
+        assert await open_slots(client, doctor) == slots[place:]
+        await book(patient, slots[place])
+        shelf._gone_here.clear()  # as any other process, which has only Redis to know of it
+        await drop()
+        assert await open_slots(client, doctor) == slots[place + 1 :]

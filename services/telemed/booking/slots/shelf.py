@@ -10,8 +10,9 @@ A page is loaded with more slots than it shows. Two notes correct it without thr
   generation are loaded anew, from a source that has come at least to that place.
 
 Both notes are written after the commit and before the reply, so a slot is gone from search, or back in it, when the
-client hears of it. Should Redis lose notes it loses the generations with them, which voids every page; a process
-that has seen Redis fail does not trust pages from before. What a dead process could not write, the outbox does.
+client hears of it. What a dead process could not write, the outbox does. Redis may lose any of it at any moment:
+without a generation, pages are void; a set of gone notes has a mark from its beginning, and one without it has lost
+something, so a new generation begins; and where this process has seen Redis fail, pages from before are not trusted.
 """
 
 import hashlib
@@ -36,6 +37,8 @@ _SCHEMA = 1  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 _GENERATION_LIVES = timedelta(days=1)
+# A member of every set of gone notes from its beginning. No opening of a slot is called so.
+_MARK = "complete"
 _BEGUN = re.compile(r"@([0-9a-f]{1,8})-([0-9a-f]{1,16})$")  # where in the write-ahead log a generation began
 
 
@@ -185,7 +188,8 @@ class SlotShelf:
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
-        raw, generation = await self._cache.run(key, lambda redis: _read(redis, key, _generation_key(scope)))
+        notes_key = self._gone_keys(scope, self._clock.now())[1]
+        raw, generation = await self._cache.run(key, lambda redis: _read(redis, key, _generation_key(scope), notes_key))
         if generation is None:
             generation = await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
@@ -193,9 +197,9 @@ class SlotShelf:
             return Lookup(None, generation)
         page, loaded_at, made_for = stored
         now = self._clock.now()
-        gone = await self._gone_among(page, scope, now)
-        left = page.without(gone, now=now)
-        is_trusted = loaded_at > self._cache.doubted_at(key)
+        notes = await self._notes_about(page, scope, now)
+        left = page.without(notes.gone, now=now)
+        is_trusted = loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(loaded_at)
         is_dry = page.has_more and len(left.candidates) < len(page.candidates) // 2
         is_valid = made_for == generation and is_trusted and not is_dry
         return Lookup(Entry(left, loaded_at, is_valid), generation)
@@ -218,7 +222,10 @@ class SlotShelf:
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
         now = self._clock.now()
-        return value.without(await self._gone_among(value, _scope_in(key), now), now=now)
+        notes = await self._notes_about(value, _scope_in(key), now)
+        if not notes.are_complete_since(now):
+            raise CacheUnavailable("notes were lost")
+        return value.without(notes.gone, now=now)
 
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
@@ -242,7 +249,9 @@ class SlotShelf:
     async def _begin_generation(self, scope: str) -> str:
         wanted = await self._new_generation()
         key = _generation_key(scope)
-        return await self._cache.run(key, lambda redis: _begin(redis, key, wanted))
+        notes_keys = self._gone_keys(scope, self._clock.now())[1:]
+        await self._cache.run(key, lambda redis: _begin(redis, key, wanted, notes_keys))
+        return wanted
 
     async def _new_generation(self) -> str:
         word = secrets.token_hex(8)
@@ -251,20 +260,22 @@ class SlotShelf:
         begun = await self._reads.position()
         return f"{word}@{begun.timeline:x}-{begun.lsn:x}"
 
-    async def _gone_among(self, page: SlotPage, scope: str, now: datetime) -> set[str]:
+    async def _notes_about(self, page: SlotPage, scope: str, now: datetime) -> "_Notes":
         openings = [candidate.opening for candidate in page.candidates]
         if not openings:
-            return set()
+            return _Notes(set(), frozenset(_windows(now)))
         # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
         keys = self._gone_keys(scope, now)
-        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, openings))
-        gone = set(self._gone_here)
-        for flags in answers:
-            if not isinstance(flags, list) or len(flags) != len(openings):
+        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, [*openings, _MARK]))
+        gone, marked = set(self._gone_here), set()
+        for window, flags in zip(_windows(now), answers, strict=True):
+            if not isinstance(flags, list) or len(flags) != len(openings) + 1:
                 self._cache.distrust(keys[1], "not an answer to SMISMEMBER")
                 raise CacheUnavailable("garbage")
-            gone.update(opening for opening, is_gone in zip(openings, flags, strict=True) if is_gone)
-        return gone
+            gone.update(opening for opening, is_gone in zip(openings, flags, strict=False) if is_gone)
+            if flags[-1]:
+                marked.add(window)
+        return _Notes(gone, frozenset(marked), now)
 
     def _parse(self, raw: bytes, key: str) -> tuple[SlotPage, datetime, str] | None:
         """Read a stored page; one that is not what its key says counts as absent: clients of Redis mixed up replies."""
@@ -286,8 +297,7 @@ class SlotShelf:
             return None
 
     def _gone_keys(self, scope: str, now: datetime) -> list[str]:
-        window = int(now.timestamp() // GONE_WINDOW.total_seconds())
-        return [f"telemed:search:{{{scope}}}:gone:{n}" for n in (window - 1, window, window + 1)]
+        return [f"telemed:search:{{{scope}}}:gone:{window}" for window in _windows(now)]
 
     def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
         forget_before = now - GONE_WINDOW
@@ -298,22 +308,43 @@ class SlotShelf:
         self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
 
 
-async def _read(redis: Any, key: str, generation_key: str) -> tuple[bytes | None, str | None]:
-    """Get a page and the generation of its scope, if there is one."""
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """The openings that are gone, and of which windows all notes are still there."""
+
+    gone: set[str]
+    marked: frozenset[int]
+    now: datetime | None = None
+
+    def are_complete_since(self, loaded_at: datetime) -> bool:
+        """Tell whether nothing was lost of what was noted since then; always when nothing had to be asked."""
+        return self.now is None or {_windows(loaded_at)[1], _windows(self.now)[1]} <= self.marked
+
+
+def _windows(now: datetime) -> list[int]:
+    window = int(now.timestamp() // GONE_WINDOW.total_seconds())
+    return [window - 1, window, window + 1]
+
+
+async def _read(redis: Any, key: str, generation_key: str, notes_key: str) -> tuple[bytes | None, str | None]:
+    """Get a page and the generation of its scope, if there is one whose notes are all there."""
     pipe = redis.pipeline(transaction=False)
     pipe.get(key)
     pipe.get(generation_key)
-    raw, generation = await pipe.execute()
-    return (raw if isinstance(raw, bytes) else None), (None if generation is None else _word(generation))
+    pipe.sismember(notes_key, _MARK)
+    raw, generation, is_marked = await pipe.execute()
+    is_over = generation is None or not is_marked
+    return (raw if isinstance(raw, bytes) else None), (None if is_over else _word(generation))
 
 
-async def _begin(redis: Any, generation_key: str, wanted: str) -> str:
-    """Begin a generation, unless somebody else just did."""
-    pipe = redis.pipeline(transaction=False)
-    pipe.set(generation_key, wanted, ex=_GENERATION_LIVES, nx=True)
-    pipe.get(generation_key)
-    _, generation = await pipe.execute()
-    return _word(generation)
+async def _begin(redis: Any, generation_key: str, wanted: str, notes_keys: list[str]) -> None:
+    """Begin a generation and its sets of notes, both or neither: a mark under the old one would hide a loss."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.set(generation_key, wanted, ex=_GENERATION_LIVES)
+    for key in notes_keys:
+        pipe.sadd(key, _MARK)
+        pipe.expire(key, GONE_WINDOW * 3)
+    await pipe.execute()
 
 
 def _word(answer: object) -> str:
