@@ -197,7 +197,7 @@ async def test_an_old_page_is_refreshed_behind_the_callers_back(
 
 
 async def test_many_readers_cause_one_load(people: People, clinic: Clinic, resources: Resources) -> None:
-    """Sixty at once, as many as one process lets in, on a page that nobody has asked for yet."""
+    """Sixty at once, fewer than one process refuses, on a page that nobody has asked for yet."""
     field = unique("Neurology")
     await clinic.slots(await clinic.doctor(specialization=field), 3)
     committed = resources.metrics.transactions.labels("committed")._value.get()
