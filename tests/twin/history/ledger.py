@@ -180,7 +180,9 @@ def _counted(
     for name, about in sorted(owed - found.keys()):
         yield Violation(missing, f"{name} of {about} on {where}")
     for (name, about), count in sorted(found.items()):
-        if (name, about) not in owed and name in _WATCHED:
+        if name not in _WATCHED:
+            continue
+        if (name, about) not in owed:
             yield Violation(ghost, f"{name} of {about} on {where}")
         elif count > 1:
             yield Violation(twice, f"{name} of {about} on {where}")

@@ -217,3 +217,11 @@ def refused_for_the_moment_and_never_asked_again() -> Case:
     story.refused(ANN, "unavailable")
     story.book(BEN, "b1")
     return Case(story.history, final(node(row("b1", BEN))))
+
+
+@good
+def looked_at_twice() -> Case:
+    story = Story()
+    story.book(ANN, "a1")
+    looks = {("appointment.book", "a1"): 1, ("appointment.read", "a1"): 2}
+    return Case(story.history, final(node(row("a1"), audit=looks)))
