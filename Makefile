@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps lint typecheck format lock openapi clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,25 @@ twin-status: install-dev ## Show who runs where in the twin
 
 twin-deps: ## Install what the twin needs beyond Python: PgBouncer and HAProxy, by apt
 	@sh tests/twin/install_dependencies.sh
+
+# make test-twin                                   every drill once, short
+# make test-twin DRILLS="zombie own-reads" SEEDS="1 2 3"
+# make test-twin MINUTES=60 SEEDS=7                a campaign: at random, faults as long as in life
+# make test-twin DRILLS=primary-kills SIZE=100     a drill that is counted
+# make test-twin GUARD_OFF=shield                  the drill that must go red without it
+SEEDS ?=
+MINUTES ?= 0
+DRILLS ?=
+SIZE ?=
+GUARD_OFF ?=
+DRILL := $(BIN)/python -m tests.twin.drills --seeds "$(SEEDS)" --minutes "$(MINUTES)" --drills "$(DRILLS)" \
+	$(if $(SIZE),--size $(SIZE)) --guard-off "$(GUARD_OFF)"
+test-twin: install-dev ## Break the twin in every way under load, and judge what is left (after twin-deps)
+	@$(DRILL)
+
+GUARDS := synchronous-commit shield token breaker
+test-guards: install-dev ## Take each guard of the twin away and see its drill fail
+	@$(BIN)/python -m tests.twin.drills --seeds "$(SEEDS)" --guard-off "$(or $(GUARD_OFF),$(GUARDS))" --expect-red
 
 lint: install-dev ## Check style, formatting and the floors of imports
 	@$(BIN)/python -m ruff check .
