@@ -24,6 +24,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 from tests.servers import server_folder
+from tests.support.waiting import until
 from tests.twin.assembly import assemble
 from tests.twin.gateway import Gateway
 from tests.twin.member import Member
@@ -173,6 +174,19 @@ class Twin:
             await member.restart()
         if member.kind == "service":
             await self.gateway.sees(member.name)
+        return member
+
+    async def recovered(self, name: str, within_seconds: float = 60.0) -> Member:
+        """Wait until whoever is called so runs and is ready, after something happened to it; gives who that is."""
+
+        async def is_well() -> bool:
+            member = self.process(name)
+            return member.is_running and not member.frozen and await member.is_ready()
+
+        await until(is_well, within_seconds=within_seconds, pause_seconds=0.1)
+        member = self.process(name)
+        if member.kind == "service":
+            await self.gateway.sees(name)
         return member
 
     async def rolling_restart(self, *services: str) -> None:

@@ -29,9 +29,12 @@ from telemed.local.problems import LocalProblem
 log = logging.getLogger("twin.warden")
 
 LOOKS_EVERY_SECONDS = 0.25
-# A primary that hangs is given up after two answers that took longer: about a second and a quarter.
-ANSWERS_WITHIN_SECONDS = 0.5
-MISSES = 2
+# A primary that ended is noticed at the next look; one that hangs after three answers that took longer, which is about
+# three and a half seconds. With two of half a second, a healthy primary on two busy cores was given up now and then.
+ANSWERS_WITHIN_SECONDS = 1.0
+MISSES = 3
+# A look that comes later than it was due says that this process was kept waiting, not that the primary is ill.
+LATE_SECONDS = 0.25
 # One that is merely busy costs no more than a restart in place; every second here is one without writes.
 REPLICA_ANSWERS_WITHIN_SECONDS = 1.5
 MENDS_EVERY_SECONDS = 2.0
@@ -82,13 +85,15 @@ class Warden:
         """Watch, and act, for ever."""
         misses, mended_at = 0, 0.0
         while True:
+            due_at = time.monotonic() + LOOKS_EVERY_SECONDS
             await asyncio.sleep(LOOKS_EVERY_SECONDS)
             if not self.is_watching or self.lock.locked():
                 misses = 0
                 continue
             primary = self.postgres.primary
             misses = 0 if await self._is_well(primary) else misses + 1
-            if misses >= MISSES or not primary.is_running:
+            is_late = time.monotonic() - due_at > ANSWERS_WITHIN_SECONDS + LATE_SECONDS
+            if (misses >= MISSES and not is_late) or not primary.is_running:
                 misses = 0
                 await self._act()
             elif time.monotonic() - mended_at > MENDS_EVERY_SECONDS:
