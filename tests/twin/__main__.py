@@ -20,7 +20,7 @@ from telemed.local.problems import LocalProblem
 LOOKS_EVERY_SECONDS = 0.3
 WAYS = ("kill", "stop", "cont", "term", "restart")
 HINTS = {
-    "primary": "a replica is promoted, within a second if it was killed and four if it hangs; meanwhile writes get 503 and reads go on",
+    "primary": "a replica is promoted within a second (four if it hangs); writes get 503, reads go on",
     "replica": "reads go on, from the others; a commit needs one of the two replicas: with both gone it waits",
     "pooler-rw": "writes get 503 with Retry-After until it is back; searches go on",
     "pooler-ro": "reads that tolerate a replica go to the primary",
