@@ -1,9 +1,8 @@
 """One request's receive and send, with what they must obey: bounds on the body, headers on the response."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from telemed.kernel.problems import PayloadTooLarge, Problem, RequestTimeout
@@ -14,12 +13,14 @@ from telemed.kernel.telemetry.context import Trace
 # so that who is too slow is told so.
 BODY_TIMEOUT_SECONDS = 10.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Strict-Transport-Security": "max-age=31536000",
-}
+# Where the application has not said otherwise. Names in lower case, as ASGI has them.
+_COMMON_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"cache-control", b"no-store"),
+]
 
 
 class Exchange:
@@ -105,15 +106,18 @@ class Exchange:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._trace.request_id
-            for name, value in self._consistency.response_headers():
-                headers.append(name, value)
-            for name, value in _SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
-            if self.closes_connection():
-                headers["Connection"] = "close"
+            message["headers"] = self._with_common(message["headers"])
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
         await self._send(message)
+
+    def _with_common(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Add what every response carries; on the list itself, as this is done for every one of them."""
+        headers = list(given)
+        names = {name for name, _ in headers}
+        headers.append((b"x-request-id", self._trace.request_id.encode()))
+        headers += [(name.lower().encode(), value.encode()) for name, value in self._consistency.response_headers()]
+        headers += [header for header in _COMMON_HEADERS if header[0] not in names]
+        if self.closes_connection():
+            headers.append((b"connection", b"close"))
+        return headers
