@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -416,16 +417,32 @@ class TestVerification:
         result = await telemed("audit", "verify", "--checkpoints", "cp.jsonl", "--chained-within-minutes", "60")
         assert (result.exit_code, "retirement of" in result.stdout) == (1, True), result.stdout
 
-    async def test_a_made_up_retirement_of_a_whole_old_month_needs_its_export(
+    async def test_a_made_up_retirement_of_a_whole_old_month_is_found_by_its_export(
         self, telemed: Telemed, owner: asyncpg.Connection, trail: list[UUID], tmp_path: Path
     ) -> None:
-        """What looks like an honest one in every way: trusted and counted without exports, and named with one."""
-        await retired(telemed)
-        result = await telemed("audit", "verify", "--checkpoints", "cp.jsonl", "--exports", str(tmp_path))
-        assert result.exit_code == 0
-        (tmp_path / "elsewhere").mkdir()
-        result = await telemed("audit", "verify", "--checkpoints", "cp.jsonl", "--exports", "elsewhere")
-        assert "1203 records had to be taken on trust" in result.stdout
+        """What looks like an honest one in every way is trusted and counted; with its forged export it is named."""
+        await telemed("partitions", "export", "audit", LABEL, "--to", ".")
+        path = tmp_path / f"audit-{LABEL}.jsonl.gz"
+        forged = gzip.decompress(path.read_bytes()).replace(b"doctor", b"nobody", 1)
+        path.write_bytes(gzip.compress(forged))
+        digest = hashlib.sha256(forged).hexdigest()
+        from_id, to_id, record_id = UUID(int=OLD_START), UUID(int=OLD_END), uuid7()
+        said = {"month": LABEL, "rows": 1203, "sha256": digest, "from_id": str(from_id), "to_id": str(to_id)}
+        await owner.execute(f"DROP TABLE audit.records_{OLD:%Y_%m}")
+        await owner.execute(
+            "INSERT INTO audit.records SELECT $1, now(), NULL, NULL, 'partition.retire', 'allowed', 'partition', "
+            "NULL, NULL, '', '', '', $2::text::jsonb",
+            record_id,
+            json.dumps(said),
+        )
+        await owner.execute(
+            "INSERT INTO audit.retired VALUES ($1, $2, $3, $4, 1203, $5, now())",
+            *(record_id, LABEL, from_id, to_id, bytes.fromhex(digest)),
+        )
+        trusted = await telemed("audit", "verify", "--checkpoints", "cp.jsonl")
+        assert (trusted.exit_code, "1203 records had to be taken on trust" in trusted.stdout) == (0, True)
+        found = await telemed("audit", "verify", "--checkpoints", "cp.jsonl", "--exports", ".")
+        assert (found.exit_code, found.stdout.splitlines()[0]) == (1, f"record {trail[0]} (seq 1): altered")
 
 
 def _floor(months: int) -> int:
