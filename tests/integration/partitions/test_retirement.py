@@ -164,13 +164,13 @@ class TestExport:
             env=environment_of(settings) | KEEP,
             cwd=tmp_path,
         )
-        await until(lambda: waits(owner, waiting, month, 1))
+        await until(lambda: waits(owner, waiting, month, 1), within_seconds=60)
         # Queues behind the first page, so it is before the second one.
         locking = asyncio.create_task(second.execute(f"BEGIN; LOCK TABLE {month}"))
-        await until(lambda: waits(owner, waiting, month, 2))
+        await until(lambda: waits(owner, waiting, month, 2), within_seconds=60)
         await first.close()
         await locking
-        await until(lambda: waits(owner, waiting, month, 1))
+        await until(lambda: waits(owner, waiting, month, 1), within_seconds=60)
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
         await second.close()
