@@ -66,13 +66,15 @@ class Work:
         status: int = 200,
         location: Callable[[T], str] | None = None,
         after: Callable[[T], Awaitable[None]] | None = None,
+        after_replay: Callable[[Reply], Awaitable[None]] | None = None,
         once: Once | None = None,
     ) -> Response:
         """Run an operation that changes something: effect, audit, events and stored reply commit together.
 
         *reply* renders what the operation returned (None: no body), inside the transaction; *after* runs between
-        commit and reply, for caches that must know before the client does. *once* is given by anonymous routes,
-        whose caller is not in a token.
+        commit and reply, for caches that must know before the client does. *after_replay* does it again for a success
+        that is replayed: whoever committed it may have died, or lost its client, before *after*. *once* is given by
+        anonymous routes, whose caller is not in a token.
         """
         once = once or self.once()
         result: list[T] = []
@@ -97,6 +99,8 @@ class Work:
         await self.resources.reads.note_write()
         if after is not None and result and not answer.is_replayed:
             await after(result[0])
+        if after_replay is not None and answer.is_replayed and answer.status < 300:
+            await after_replay(answer)
         return answer.response()
 
     async def settle(self, problem: Problem, once: Once | None) -> Reply:

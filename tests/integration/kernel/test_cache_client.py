@@ -194,3 +194,19 @@ async def test_another_server_behind_the_same_address_is_doubted_before_it_is_re
             assert await cache.run("key", get) is None
             assert cache.doubted_at("key") == clock.now()
             await cache.close()
+
+
+async def test_what_others_must_hear_of_is_given_more_time(open_cache: OpenCache, redis_url: str) -> None:
+    """By a server that is slow today; not by one that is known to be ill, or every write would wait for it."""
+    cache = await open_cache(redis_url)
+
+    async def slow(client: redis.asyncio.Redis) -> object:
+        await asyncio.sleep(0.4)  # as a busy server would; twice what a question may take
+        return await client.ping()
+
+    assert await cache.run("a-key", slow, urgent=True) is True
+    for _ in range(3):
+        with pytest.raises(CacheUnavailable):
+            await cache.run("a-key", slow)
+    with pytest.raises(CacheUnavailable):
+        await cache.run("a-key", slow, urgent=True)

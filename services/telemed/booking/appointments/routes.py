@@ -17,6 +17,7 @@ from telemed.booking.problems import (
     SlotStarted,
     SlotTaken,
 )
+from telemed.booking.slots.replays import renews_appointments_pages
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.contracts.access import PatientWrites, UserReads, UserWrites
 from telemed.contracts.appointments import StepNotAllowed
@@ -49,7 +50,13 @@ async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
     """Claim a slot. The consultation at `Location` is valid at once."""
     shelf = work.resources.part(SlotShelf)
     return await work.write(
-        operations.book_slot, body, reply=_reply, status=201, location=_location, after=shelf.note_change
+        operations.book_slot,
+        body,
+        reply=_reply,
+        status=201,
+        location=_location,
+        after=shelf.note_change,
+        after_replay=renews_appointments_pages(work),
     )
 
 
@@ -90,7 +97,11 @@ async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response
     """Give the slot back: it is open again at once."""
     shelf = work.resources.part(SlotShelf)
     return await work.write(
-        operations.cancel_appointment, AppointmentId(appointment_id), reply=_reply, after=shelf.note_change
+        operations.cancel_appointment,
+        AppointmentId(appointment_id),
+        reply=_reply,
+        after=shelf.note_change,
+        after_replay=renews_appointments_pages(work),
     )
 
 
@@ -110,4 +121,5 @@ async def move_appointment(appointment_id: UUID, body: MoveAppointment, work: Us
         reply=_reply,
         location=_location,
         after=shelf.note_change,
+        after_replay=renews_appointments_pages(work),
     )

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from telemed.booking.doctors import operations
 from telemed.booking.doctors.schemas import DoctorReply, Language, WriteDoctor
+from telemed.booking.slots.replays import renews_callers_pages
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.contracts.access import DoctorWrites, VisitorReads
 from telemed.contracts.ids import DoctorId
@@ -34,6 +35,7 @@ async def write_doctor(body: WriteDoctor, work: DoctorWrites) -> Response:
         after=lambda changed: shelf.renew(
             changed.doctor.id, changed.doctor.specialization, changed.previous_specialization
         ),
+        after_replay=renews_callers_pages(work),
     )
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from telemed.booking.problems import ProfileMissing, SlotBooked, SlotContended, SlotOverlap
 from telemed.booking.slots import operations
+from telemed.booking.slots.replays import renews_callers_pages
 from telemed.booking.slots.rules import require_sensible_range
 from telemed.booking.slots.schemas import FoundSlots, PublishedSlots, PublishSlots, SearchSlots, SlotReply
 from telemed.booking.slots.search import SlotSearch
@@ -35,6 +36,7 @@ async def publish_slots(body: PublishSlots, work: DoctorWrites) -> Response:
         reply=lambda published: PublishedSlots(items=[SlotReply.of(slot) for slot in published.slots]),
         status=201,
         after=lambda published: shelf.renew(published.doctor_id, published.specialization),
+        after_replay=renews_callers_pages(work),
     )
 
 
@@ -48,7 +50,12 @@ async def withdraw_slot(slot_id: UUID, work: DoctorWrites) -> Response:
     """Take back a slot that nobody has booked."""
     shelf = work.resources.part(SlotShelf)
     return await work.write(
-        operations.withdraw_slot, SlotId(slot_id), reply=lambda _: None, status=204, after=shelf.note_change
+        operations.withdraw_slot,
+        SlotId(slot_id),
+        reply=lambda _: None,
+        status=204,
+        after=shelf.note_change,
+        after_replay=renews_callers_pages(work),
     )
 
 

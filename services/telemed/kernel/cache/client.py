@@ -24,6 +24,9 @@ T = TypeVar("T")
 # before this process has noticed.
 _WATCH_SECONDS = 1.0
 _PAUSE_SECONDS = 0.2  # between two looks, however much fails
+# What others must hear of may take so many times as long as a question, from a server that is not known to be ill: one
+# that is merely busy would otherwise lose notes, and others would show what is gone until the worker repeats them.
+_PATIENCE = 5
 
 
 class CacheUnavailable(Exception):
@@ -39,7 +42,7 @@ class Cache:
     def __init__(self, address: RedisAddress, *, timeout_seconds: float, clock: Clock, metrics: Metrics) -> None:
         self._timeout = timeout_seconds
         self._is_cluster = address.mode is Mode.CLUSTER
-        self._nodes = Nodes(address, timeout_seconds=timeout_seconds, clock=clock, metrics=metrics)
+        self._nodes = Nodes(address, timeout_seconds=_PATIENCE * timeout_seconds, clock=clock, metrics=metrics)
         self._lookout = Lookout(address, self._nodes, timeout_seconds=timeout_seconds)
         self._finding = Breaker()  # of the search for whoever serves a slot that nobody is known to serve
         self._wake = asyncio.Event()
@@ -67,8 +70,8 @@ class Cache:
     ) -> T:
         """Run one command, pipeline or script on the server that has *key*, bounded in time.
 
-        Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open: for what
-        other processes must hear of if at all possible.
+        Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open, and is
+        patient while it is closed: for what other processes must hear of if at all possible.
 
         Raises:
             CacheUnavailable: whatever went wrong; callers go on without the cache.
@@ -157,8 +160,9 @@ class Cache:
         if not (urgent or node.breaker.may_try()):
             raise CacheUnavailable("breaker open")
         client = node.client
+        patience = _PATIENCE if urgent and not node.breaker.is_open else 1
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(patience * self._timeout):
                 answer = await command(client)
         except AskError as error:
             # Also MOVED. The server is well, but the slot is on its way to another: only a look knows when it is there.
