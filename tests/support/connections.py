@@ -77,6 +77,11 @@ class Connection:
         """Wait for the server to close the connection in order; False if it says something instead."""
         return await self._reader.read(1) == b""
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the server's end has arrived already."""
+        return self._reader.at_eof()
+
     def close(self) -> None:
         """Leave, whatever is still to come."""
         self._writer.close()
