@@ -12,15 +12,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 # Samples are taken about once a second; further back nobody asks (settings: REPLICA_MAX_LAG_SECONDS is at most 60).
 _SAMPLES = 120
 
-# On the primary: what was written so far, and its timeline. On a standby: what was replayed so far, and the newest
-# timeline that reached it as data (worker/timelines.py); no function tells an ordinary role which one it follows.
+# On the primary: what is on its disk, and its timeline. Every acknowledged commit is there (unless nobody waits for the
+# disk; then what was inserted counts); what is only written is not sent to replicas yet, and would be waited for in
+# vain. On a standby: what was replayed, and the newest timeline that reached it as data (worker/timelines.py), since
+# no function tells an ordinary role which one it follows.
 _STANDING = text(
     """
     SELECT pg_is_in_recovery() AS is_standby,
         CASE WHEN pg_is_in_recovery() THEN coalesce((SELECT max(timeline) FROM platform.timelines), 0)
              ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer END AS timeline,
         (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
-              ELSE pg_current_wal_lsn() END - '0/0')::bigint AS lsn,
+              WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()
+              ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint AS lsn,
         CASE WHEN pg_is_in_recovery()
              THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END AS replayed_before
     """

@@ -25,7 +25,7 @@ _STEP_SECONDS = 0.005
 _CHECK_WITHIN_SECONDS = 0.3
 # A read that takes longer is given up here and asked of somebody else.
 _READ_WITHIN_SECONDS = 3.0
-# So long a replica that was found behind is passed over by those who need as much: each would wait in vain again.
+# So long a replica that was found behind is asked, but not waited for by those who need as much: it would be in vain.
 _REMEMBER_BEHIND_SECONDS = 0.25
 # A read that falls back to the primary waits so long for its turn before it is refused.
 _TURN_WITHIN_SECONDS = 0.25
@@ -91,7 +91,7 @@ class Replica:
             Problem: what the operation raised.
         """
         if at_least is not None and self._is_known_behind(at_least):
-            raise _Behind
+            give_up_at = 0.0
 
         async def checked(session: AsyncSession) -> T | _Behind:
             # Returned and not raised: the transaction is well, and its connection goes back into the pool.
