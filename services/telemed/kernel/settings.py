@@ -67,9 +67,9 @@ class Settings(BaseSettings):
     # For how long SIGTERM keeps serving while nobody is to send anything more: two checks of readiness, a second apart.
     drain_seconds: float = Field(default=3.0, ge=0, le=300)
     shutdown_grace_seconds: int = Field(default=25, ge=1)
-    # Requests in one process at once: a third of a second's work for the slowest kind (380 bookings a second were
-    # measured), and four times what the hashing threads hold (BCRYPT_QUEUE).
-    admission_limit: int = Field(default=128, ge=1, le=100_000)
+    # Requests in one process at once. Five hundred people who want one slot all get in where two processes run, as the
+    # losers among them leave at a look; and whoever waits for a connection is bounded by the pool's time-out.
+    admission_limit: int = Field(default=320, ge=1, le=100_000)
     # Longer than any bound inside (statement 10 s, COMMIT 8 s), shorter than the patience of proxies (30-60 s).
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=3600)
 
