@@ -40,14 +40,16 @@ twin-deps: ## Install what the twin needs beyond Python: PgBouncer and HAProxy, 
 # make test-twin DRILLS="zombie own-reads" SEEDS="1 2 3"
 # make test-twin MINUTES=60 SEEDS=7                a campaign: at random, faults as long as in life
 # make test-twin DRILLS=primary-kills SIZE=100     a drill that is counted
+# make test-twin RATE=10                           fewer arrivals a second, for a slower machine
 # make test-twin GUARD_OFF=shield                  the drill that must go red without it
 SEEDS ?=
 MINUTES ?= 0
 DRILLS ?=
 SIZE ?=
+RATE ?=
 GUARD_OFF ?=
 DRILL := $(BIN)/python -m tests.twin.drills --seeds "$(SEEDS)" --minutes "$(MINUTES)" --drills "$(DRILLS)" \
-	$(if $(SIZE),--size $(SIZE)) --guard-off "$(GUARD_OFF)"
+	$(if $(SIZE),--size $(SIZE)) $(if $(RATE),--rate $(RATE)) --guard-off "$(GUARD_OFF)"
 test-twin: install-dev ## Break the twin in every way under load, and judge what is left (after twin-deps)
 	@$(DRILL)
 

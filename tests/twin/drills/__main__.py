@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.programs import find_program
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="", help="one run of the drills for each; at random if there is none")
     parser.add_argument("--minutes", type=float, default=0, help="a campaign: go on for so long, at random")
     parser.add_argument("--size", type=int, help="how much of a drill that is counted (primary-kills, contended, …)")
+    parser.add_argument("--rate", type=float, help="arrivals a second, in place of each drill's own")
     parser.add_argument("--guard-off", default="", help=f"run the drill of each without it: {' '.join(GUARDS)}")
     parser.add_argument("--expect-red", action="store_true", help="succeed only if every drill fails")
     return parser
@@ -115,8 +117,10 @@ def _at_random(names: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str
 
 
 async def _one(twin: Twin, name: str, seed: int, wanted: argparse.Namespace, guard: Guard | None = None) -> Result:
-    is_long = bool(wanted.minutes)
-    result = await run_drill(twin, DRILLS[name], seed, size=wanted.size, is_long=is_long, guard=guard)
+    is_long, drill = bool(wanted.minutes), DRILLS[name]
+    if wanted.rate:
+        drill = replace(drill, per_second=wanted.rate)
+    result = await run_drill(twin, drill, seed, size=wanted.size, is_long=is_long, guard=guard)
     _say(table([result]).split("\n", 1)[1] + "\n")
     return result
 

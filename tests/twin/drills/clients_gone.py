@@ -68,15 +68,16 @@ async def _ask(scene: Scene, person: Person, wish: Wish) -> asyncio.StreamWriter
     return writer
 
 
-async def _commits(scene: Scene, *, within_seconds: float = 2.0) -> int:
-    """Wait until no more commits come to wait for a replica; gives how many do."""
+async def _commits(scene: Scene, *, within_seconds: float = 1.0) -> int:
+    """Wait until no more commits come to wait for a replica, or a wave's worth does; gives how many."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     deadline, waiting = time.monotonic() + within_seconds, -1
     with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError):
         async with scene.twin.connect(scene.twin.primary, "superuser") as connection:
             while time.monotonic() < deadline:
                 found = int(await connection.fetchval(query))
-                if found == waiting and found > 0:
+                if found == waiting > 0 or found >= _WAVE // 2:
+                    waiting = found
                     break
                 waiting = found
                 await asyncio.sleep(0.05)

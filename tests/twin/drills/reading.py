@@ -10,9 +10,10 @@ from tests.twin.history.model import Kind
 
 _WORKERS = 8
 _LAGS = (0.0, 0.2, 1.0, 3.0, 10.0)  # seconds; the first is "small"
-_PAIRS = 300
+_PAIRS = 160
 _ON_PRIMARY_AT_MOST = 0.05  # share of reads at small lag
 _METRIC = "telemed_database_reads_total"
+_REASONS = ("behind", "unavailable", "refused", "primary_wanted")  # why the primary serves
 _KNOWN_AFTER_SECONDS = 4.0  # the look-out has noticed by then
 _REFUSED_WITHIN_SECONDS = 1.0
 _AWAY_SECONDS = 12.0
@@ -31,6 +32,8 @@ async def own_reads(scene: Scene) -> int:
         share = (after["primary"] - before["primary"]) / max(1.0, sum(after.values()) - sum(before.values()))
         scene.measured[f"on_primary_at_{lag:g}_s"] = round(share, 3)
         if place == 0:
+            for reason in _REASONS:
+                scene.measured[f"because_{reason}"] = await scene.metric(_METRIC, served_by="primary", reason=reason)
             scene.require(share <= _ON_PRIMARY_AT_MOST, f"{share:.1%} of reads on the primary though nothing lags")
     await asyncio.gather(*(replica.delay_replay(0) for replica in scene.twin.replicas))
     return hits

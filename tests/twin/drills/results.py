@@ -1,9 +1,12 @@
 """Verdicts: as a file for programs, as a table for people."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from tests.twin.history.model import Operation
 
 FOLDER = Path(__file__).parents[1] / "results"
 _COLUMNS = {
@@ -54,6 +57,19 @@ def write(results: Sequence[Result], folder: Path = FOLDER) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "latest.json").write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
     (folder / "latest.txt").write_text(table(results) + "\n")
+
+
+def write_history(result: Result, history: Sequence[Operation], folder: Path = FOLDER) -> None:
+    """Keep what the clients of a drill that has not passed did and saw, one operation a line, to look into it."""
+    folder.mkdir(exist_ok=True)
+    lines = (json.dumps(asdict(one), default=_as_json) for one in history)
+    (folder / f"history-{result.drill}-{result.seed}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()[:16]  # whether two are the same is all that matters
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def table(results: Sequence[Result]) -> str:

@@ -9,7 +9,7 @@ from tests.support.ledger import caught_up, faults, let_leases_run_out, undelive
 from tests.support.people import People
 from tests.twin.drills.drill import Drill, Guard
 from tests.twin.drills.findings import Witness, final_of, recovered
-from tests.twin.drills.results import Result
+from tests.twin.drills.results import Result, write_history
 from tests.twin.drills.scene import Scene
 from tests.twin.history.checker import check
 from tests.twin.history.faults import DOUBLES, GHOSTS, LOSSES, STALE, Fault, Violation
@@ -90,6 +90,8 @@ async def _judge(scene: Scene, result: Result) -> None:
     if result.hits == 0:
         result.reasons.append("the fault hit nothing")
     result.passed = not result.reasons
+    if violations:
+        write_history(result, scene.caller.history)
 
 
 async def _settled(scene: Scene) -> Final:

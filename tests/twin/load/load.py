@@ -104,7 +104,7 @@ class Load:
             await asyncio.sleep(0.1)
             now = time.monotonic()
             recent = [one for one in self.answers if one.due >= max(since, now - for_seconds)]
-            unserved = [one for one in recent if not one.is_served]
+            unserved = [one for one in recent if not one.is_right]
             if unserved or len(self.caller.in_flight) > self._per_second:
                 since = now
             elif now - since >= for_seconds and any(one.is_write for one in recent):
