@@ -25,15 +25,15 @@ async def own_reads(scene: Scene) -> int:
     lags = _LAGS if scene.is_long or scene.size else _LAGS[:4]
     for place, lag in enumerate(lags):
         await asyncio.gather(*(replica.delay_replay(lag) for replica in scene.twin.replicas))
-        before = await _reads(scene)
+        before, reasons = await _reads(scene), await _reasons(scene)
         done = await _write_and_read(scene, pairs // len(lags))
         hits += done if lag else 0
         after = await _reads(scene)
         share = (after["primary"] - before["primary"]) / max(1.0, sum(after.values()) - sum(before.values()))
         scene.measured[f"on_primary_at_{lag:g}_s"] = round(share, 3)
         if place == 0:
-            for reason in _REASONS:
-                scene.measured[f"because_{reason}"] = await scene.metric(_METRIC, served_by="primary", reason=reason)
+            for reason, count in (await _reasons(scene)).items():
+                scene.measured[f"because_{reason}"] = count - reasons[reason]
             scene.require(share <= _ON_PRIMARY_AT_MOST, f"{share:.1%} of reads on the primary though nothing lags")
     await asyncio.gather(*(replica.delay_replay(0) for replica in scene.twin.replicas))
     return hits
@@ -53,6 +53,10 @@ async def _write_and_read(scene: Scene, pairs: int) -> int:
 
 async def _reads(scene: Scene) -> dict[str, float]:
     return {by: await scene.metric(_METRIC, served_by=by) for by in ("primary", "replica")}
+
+
+async def _reasons(scene: Scene) -> dict[str, float]:
+    return {reason: await scene.metric(_METRIC, served_by="primary", reason=reason) for reason in _REASONS}
 
 
 async def primary_away(scene: Scene) -> int:

@@ -7,7 +7,9 @@ from enum import StrEnum
 
 OCCUPYING = frozenset({"booked", "in_progress", "completed", "no_show"})
 # Refusals after which the same request may yet succeed: this attempt did nothing, another one may.
-TRANSIENT = frozenset({"key-in-progress", "slot-contended", "overloaded", "unavailable", "deadline-exceeded"})
+TRANSIENT = frozenset(
+    {"key-in-progress", "slot-contended", "overloaded", "unavailable", "deadline-exceeded", "request-timeout"}
+)
 
 
 class Kind(StrEnum):
