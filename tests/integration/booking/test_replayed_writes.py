@@ -1,6 +1,7 @@
 """A write whose process died before search heard of it, and whose success its client hears by a replay."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -33,18 +34,6 @@ async def mute(
             yield client
 
 
-def at(user: User, client: httpx.AsyncClient) -> User:
-    return User(
-        client=client,
-        token=user.token,
-        id=user.id,
-        session_id=user.session_id,
-        role=user.role,
-        email=user.email,
-        full_name=user.full_name,
-    )
-
-
 async def shown(people: People, doctor: User) -> list[str]:
     reply = await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)
     return [item["id"] for item in reply.json()["items"]]
@@ -59,7 +48,7 @@ async def test_a_replayed_booking_takes_its_slot_from_search(
     assert await shown(people, doctor) == [first, second]
 
     body = {"slot_id": first}
-    assert (await at(patient, mute).post("/booking/slots/book", body, key=KEY)).status_code == 201
+    assert (await replace(patient, client=mute).post("/booking/slots/book", body, key=KEY)).status_code == 201
     assert await shown(people, doctor) == [first, second], "the note has got through, so this test shows nothing"
     replay = await patient.post("/booking/slots/book", body, key=KEY)
 
@@ -85,7 +74,7 @@ async def test_every_replayed_write_is_seen_by_search(
     caller, method, path, body = requests[act]
     before = (await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)).json()
 
-    assert (await at(caller, mute).request(method, path, body, key=KEY)).is_success
+    assert (await replace(caller, client=mute).request(method, path, body, key=KEY)).is_success
     assert (await people.nobody.get("/booking/slots/search", doctor_id=doctor.id)).json() == before
     replay = await caller.request(method, path, body, key=KEY)
     assert replay.headers["Idempotency-Replayed"] == "true"
