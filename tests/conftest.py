@@ -132,7 +132,9 @@ async def resources(settings: Settings, clock: ManualClock, services: tuple[Serv
     """The resources of the combined application, with the parts of every service, on an empty cache."""
     await _flush(settings)
     async with (
-        open_resources(settings, constraint_problems=constraint_problems(services), clock=clock) as opened_resources,
+        open_resources(
+            settings, constraint_problems=constraint_problems(services), clock=clock, watched=True
+        ) as opened_resources,
         opened(services, opened_resources),
     ):
         yield opened_resources

@@ -46,10 +46,12 @@ async def open_resources(
     constraint_problems: ConstraintProblems,
     clock: Clock | None = None,
     database: str | None = None,
+    watched: bool = False,
 ) -> AsyncIterator[Resources]:
     """Build the resources of one process and close them at the end. Opens no connection yet: a start needs no database.
 
-    *database* is the address to use instead of the services' one (the worker has a role of its own).
+    *database* is the address to use instead of the services' one (the worker has a role of its own). *watched*
+    looks after the servers for as long as the context lasts: for processes that stay, not for commands.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
@@ -62,7 +64,7 @@ async def open_resources(
         )
         stack.push_async_callback(db.close)
         reads = Reads(db, settings=settings, clock=clock, metrics=metrics)
-        await stack.enter_async_context(reads.opened())
+        stack.push_async_callback(reads.replicas.close)
         auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics)
         stack.push_async_callback(auditor_db.close)
         cache = Cache(
@@ -72,9 +74,10 @@ async def open_resources(
             metrics=metrics,
         )
         stack.push_async_callback(cache.close)
-        await stack.enter_async_context(cache.watched())
         health = Health(metrics)
-        await stack.enter_async_context(health.watch_loop())
+        if watched:
+            for watch in (reads.watched(), cache.watched(), health.watch_loop()):
+                await stack.enter_async_context(watch)
         yield Resources(
             settings=settings,
             clock=clock,

@@ -32,7 +32,10 @@ async def work(services: Sequence[Service], settings: Settings) -> int:
         loop.add_signal_handler(number, stopping.set)
     async with (
         open_resources(
-            settings, constraint_problems=constraint_problems(services), database=settings.worker_database
+            settings,
+            constraint_problems=constraint_problems(services),
+            database=settings.worker_database,
+            watched=True,
         ) as resources,
         opened(services, resources),
         probes_served(resources),

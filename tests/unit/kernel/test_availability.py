@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.support.events import LoggedEvents
 from tests.support.waiting import until
 
 from telemed.kernel.background import in_background
@@ -27,6 +28,8 @@ class Server:
             await asyncio.sleep(3600)
         if self.state == "refusing":
             raise Unavailable
+        if self.state == "misunderstood":
+            raise LookupError
         return self.state == "well"
 
     async def recovered(self) -> None:
@@ -105,3 +108,16 @@ async def test_without_a_look_out_nothing_is_left_alone(availability: Availabili
     for _ in range(10 * OPENS_AFTER):
         availability.failed()
     assert not availability.is_down
+
+
+async def test_a_look_that_went_wrong_itself_changes_nothing(
+    availability: Availability, server: Server, events: LoggedEvents
+) -> None:
+    """It says nothing of the server; the next looks go on."""
+    server.state = "misunderstood"
+    async with looking(availability, server):
+        await until(lambda: server.looks > OPENS_AFTER, within_seconds=20)
+        assert not availability.is_down
+        server.state = "refusing"
+        await until(lambda: availability.is_down)
+    assert events.named("look.failed")

@@ -51,18 +51,26 @@ class Availability:
         self._is_watched = True
         try:
             while True:
-                if await self._is_well(look):
-                    self._failures = 0
-                    if self.is_down:
-                        await self._recovered()
-                        self.is_down = False
-                        self._gauge.set(0)
-                        log.info("server.recovered", server=self._name)
+                try:
+                    is_well = await self._is_well(look)
+                except Exception:
+                    log.exception("look.failed", server=self._name)
                 else:
-                    self.failed()
+                    await self._note(is_well=is_well)
                 await self._pause()
         finally:
             self._is_watched = self.is_down = False
+
+    async def _note(self, *, is_well: bool) -> None:
+        if not is_well:
+            self.failed()
+            return
+        self._failures = 0
+        if self.is_down:
+            await self._recovered()
+            self.is_down = False
+            self._gauge.set(0)
+            log.info("server.recovered", server=self._name)
 
     async def _pause(self) -> None:
         if self.is_down:

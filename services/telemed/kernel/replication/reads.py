@@ -35,9 +35,9 @@ class Reads:
         self.replicas = Replicas(settings.replica_databases, settings=settings, track=self._track, metrics=metrics)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def watched(self) -> AsyncIterator[None]:
         """Look after primary and replicas for as long as the context lasts."""
-        async with self.replicas.opened(), self._primary.watched(self._is_primary):
+        async with self.replicas.watched(), self._primary.watched(self._is_primary):
             yield
 
     @property

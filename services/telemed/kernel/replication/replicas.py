@@ -187,13 +187,17 @@ class Replicas:
         return bool(self._all)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        """Look after the replicas for as long as the context lasts, and close their connections at its end."""
+    async def watched(self) -> AsyncIterator[None]:
+        """Look after the replicas for as long as the context lasts."""
         async with AsyncExitStack() as stack:
             for replica in self._all:
-                stack.push_async_callback(replica.db.close)
                 await stack.enter_async_context(replica.db.watched(replica.note))
             yield
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for replica in self._all:
+            await replica.db.close()
 
     async def read(
         self,
