@@ -44,7 +44,7 @@ class SlotSearch:
         async def load(version: str | None) -> Loaded[SlotPage]:
             served = await self._reads.read(
                 lambda session: self._load(session, query, after, query.limit + spare),
-                self._shelf.required(key, version),
+                await self._shelf.required(key, version),
             )
             return Loaded(served.value, served.age)
 

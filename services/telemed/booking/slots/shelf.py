@@ -30,7 +30,7 @@ from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.clock import Clock
-from telemed.kernel.replication.positions import BEYOND_ALL, WalPosition
+from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
 
 _SCHEMA = 1  # of the stored pages; raise it when their form changes
@@ -231,11 +231,11 @@ class SlotShelf:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
         return page.without(set(self._gone_here), now=self._clock.now())
 
-    def required(self, key: str, version: str | None) -> WalPosition | None:
+    async def required(self, key: str, version: str | None) -> WalPosition | None:
         """Say how far a replica must have come for this page of this generation; None where there are no replicas.
 
-        Without a generation, or while notes may have been lost, nothing but the primary will do. After a failure of
-        Redis until every replica that is asked at all has what happened meanwhile.
+        Without a generation, or while notes may have been lost, it must have everything there is now. That is after
+        a failure of Redis until every replica that is asked at all has what happened meanwhile.
         """
         if not self._reads.replicas:
             return None
@@ -243,7 +243,7 @@ class SlotShelf:
         is_doubtful = last_failure is not None and self._clock.now() - last_failure < 2 * self._reads.max_lag
         begun = _BEGUN.search(version or "")
         if is_doubtful or begun is None:
-            return BEYOND_ALL
+            return await self._reads.position()
         return WalPosition(int(begun[1], 16), int(begun[2], 16))
 
     async def _begin_generation(self, scope: str) -> str:
