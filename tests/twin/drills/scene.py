@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -60,23 +62,23 @@ class Scene:
 
     @contextlib.asynccontextmanager
     async def commits_waiting(self, at_least: int, *, within_seconds: float = 3.0) -> AsyncIterator[list[int]]:
-        """Hold both replicas still, so that commits gather on the primary; thaws them at the end.
+        """Let the primary send nothing to its replicas, so that commits gather on it; lets it go on at the end.
 
-        Lends a list with the number of backends that wait for a replica to confirm their COMMIT. Without synchronous
-        replication nobody ever waits: then it has what was acknowledged meanwhile and is on the primary alone.
+        Its senders are stopped, not the replicas: what is in a socket already would reach a replica that wakes up, even
+        from a primary that is dead by then. Lends a list with the number of backends that wait for a replica to confirm
+        their COMMIT. Without synchronous replication nobody ever waits: then it has what was acknowledged meanwhile and
+        is on the primary alone.
         """
-        replicas = self.twin.replicas
         async with self.twin.connect(self.twin.primary, "superuser") as connection:
-            for replica in replicas:
-                replica.freeze()
+            senders = [row["pid"] for row in await connection.fetch("SELECT pid FROM pg_stat_replication")]
+            _signal(senders, signal.SIGSTOP)
             try:
                 acked = len(self.caller.history)
                 self.load.volley(4 * at_least)
                 waiting = await _waiting(connection, at_least, within_seconds)
                 yield [waiting or len(self.caller.history) - acked]
             finally:
-                for replica in replicas:
-                    replica.thaw()
+                _signal(senders, signal.SIGCONT)
 
     async def metric(self, name: str, **labels: str) -> float:
         """Sum a metric over every process of the application that answers."""
@@ -91,6 +93,11 @@ class Scene:
     async def until_failover(self, done: int, *, within_seconds: float = 60.0) -> None:
         """Wait until the warden has done one more than *done*."""
         await until(lambda: len(self.twin.failovers) > done, within_seconds=within_seconds)
+
+    @property
+    def promoted(self) -> bool:
+        """Tell whether the last failover made another node the primary, instead of starting the old one again."""
+        return bool(self.twin.failovers) and self.twin.failovers[-1].new != self.twin.failovers[-1].old
 
     async def wait(self, seconds: float) -> None:
         """Let the fault last."""
@@ -112,6 +119,12 @@ class Scene:
         """Note what a drill demands beyond the promises of all drills."""
         if not holds:
             self.complaints.append(complaint)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it died with its primary
+            os.kill(pid, number)
 
 
 async def _waiting(connection: asyncpg.Connection, at_least: int, within_seconds: float) -> int:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -80,6 +81,8 @@ class Caller:
         self.in_flight: set[int] = set()  # numbers of writes that are waiting for an answer
         self.offences: list[str] = []  # answers that no fault excuses
         self._watches: list[Watch] = []
+        # One client for all of them: with a jar, everybody would send everybody's consistency cookie.
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._client = client
         self._people = people
         self._drops_token = drops_token
