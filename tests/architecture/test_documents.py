@@ -74,11 +74,11 @@ def test_the_readme_explains_every_setting() -> None:
     }
 
 
-def test_the_example_of_an_environment_names_settings() -> None:
+def test_the_example_of_an_environment_names_what_is_used() -> None:
     """A misspelt name would be ignored without a word, as an environment holds much else."""
-    names = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert names
-    assert {name.lower() for name in names} <= set(Settings.model_fields)
+    names = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    assert names - {"COMPOSE_PROFILES"} == used - {"COMPOSE_PROJECT_NAME"}  # these are Compose's own
 
 
 def test_the_readme_lists_every_target() -> None:

@@ -1,7 +1,7 @@
 """Make the gateway's certificate, from an authority of this deployment's own, if there is none that is still good.
 
-Runs in the image, which has `cryptography`, before the gateway starts. For a certificate from a real authority, see
-README: then this does not run at all. It keeps no key of the authority: whoever reads the volume can sign nothing more.
+Runs in the image, which has `cryptography`, before the gateway starts. With a certificate from a real authority
+(GATEWAY_TLS) nobody uses what it makes. It keeps no key of its authority: whoever reads the volume can sign nothing.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 FOLDER = Path("/tls")
-# Clients of a private authority accept a year; less makes nobody forget how it is renewed.
+# Renewed by any `up` in its last month. Clients must learn of the new authority, so not every week.
 VALID_FOR = dt.timedelta(days=90)
 RENEW_BEFORE = dt.timedelta(days=30)
 _LEEWAY = dt.timedelta(minutes=5)  # for a clock that is behind

@@ -18,7 +18,7 @@ login() { # name, password, attributes
 SELECT 'CREATE ROLE $1' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$1') \gexec
 ALTER ROLE $1 LOGIN $3;
 SQL
-    # A verifier is renewed only if the password changed: otherwise the poolers would have to learn it at every start.
+    # A verifier is renewed only if the password changed: the running poolers know the old one.
     if ! PGUSER="$1" PGPASSWORD="$2" superuser --command 'SELECT 1' > /dev/null 2>&1; then
         PASSWORD="$2" superuser <<SQL
 \getenv password PASSWORD
@@ -52,7 +52,7 @@ SELECT format('CREATE DATABASE %I OWNER telemed_owner', :'database')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 SQL
 
-# Moved into place when complete. PgBouncer reads userlist.txt again by itself when it changes.
+# Moved into place when complete. The poolers are started (again) after this.
 superuser --command "
     SELECT format('\"%s\" \"%s\"', rolname, rolpassword) FROM pg_authid
     WHERE rolname IN ('telemed_api', 'telemed_audit_api', 'telemed_jobs', 'telemed_monitor') ORDER BY 1
