@@ -15,7 +15,7 @@ def welcome(base_url: str) -> str:
 Demo accounts, all with the password: {DEMO_PASSWORD}
 {accounts}
 
-As the patient: log in, find a dermatologist's first free slot, book it, look at the visit.
+As the patient: log in, find one of a dermatologist's free slots, book it, look at the visit.
 Paste all four lines into bash or zsh:
 
 {journey(base_url)}"""
@@ -28,7 +28,8 @@ def journey(base_url: str) -> str:
     """
     patient = next(one for one in demo_accounts() if one.role is Role.PATIENT)
     login = f'{{"email":"{patient.email}","password":"{patient.password}"}}'
-    search = f"specialization={JOURNEY_SPECIALIZATION}&language={JOURNEY_LANGUAGE}&limit=1"
+    # The last of a page: the first may be at the time of the visit that the patient has today.
+    search = f"specialization={JOURNEY_SPECIALIZATION}&language={JOURNEY_LANGUAGE}&limit=20"
     json = "-H 'Content-Type: application/json'"
     bearer = '-H "Authorization: Bearer $TOKEN"'
     return "\n".join(
@@ -36,7 +37,7 @@ def journey(base_url: str) -> str:
             f"TOKEN=$(curl -s '{base_url}/auth/login' {json} -d '{login}'"
             """ | sed -n 's/.*"access_token":"\\([^"]*\\)".*/\\1/p')""",
             f"SLOT=$(curl -s '{base_url}/booking/slots/search?{search}'"
-            """ | sed -n 's/^{"items":\\[{"id":"\\([^"]*\\)".*/\\1/p')""",
+            """ | sed -n 's/.*{"id":"\\([^"]*\\)","starts_at.*/\\1/p')""",
             f"VISIT=$(curl -s '{base_url}/booking/slots/book' {bearer} {json}"
             """ -d '{"slot_id":"'"$SLOT"'","reason":"Itching rash"}'"""
             """ | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p')""",
