@@ -61,7 +61,8 @@ def lasting(services: Parts) -> Iterator[tuple[str, Parts]]:
 def test_whatever_lasts_says_whether_it_is_well(services: Parts) -> None:
     """`up --wait` and `depends_on` know nothing without a health check."""
     for name, service in lasting(services):
-        assert service["healthcheck"]["test"], name
+        assert service["healthcheck"]["test"] not in (["NONE"], []), name
+        assert not service["healthcheck"].get("disable"), name
 
 
 def test_jobs_are_waited_for_by_their_end(services: Parts) -> None:
