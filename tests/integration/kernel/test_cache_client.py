@@ -210,3 +210,26 @@ async def test_what_others_must_hear_of_is_given_more_time(open_cache: OpenCache
             await cache.run("a-key", slow)
     with pytest.raises(CacheUnavailable):
         await cache.run("a-key", slow, urgent=True)
+
+
+async def test_what_others_must_hear_of_is_said_again(open_cache: OpenCache, redis_url: str) -> None:
+    """After a pause of this process, in which every bound has passed; but not on and on to a server that is gone."""
+    cache = await open_cache(redis_url)
+    tries: list[bool] = []
+
+    async def paused(client: redis.asyncio.Redis) -> object:
+        tries.append(len(tries) < 2)
+        if tries[-1]:
+            raise TimeoutError
+        return await client.ping()
+
+    assert await cache.run("a-key", paused, urgent=True) is True
+    tries.clear()
+    with pytest.raises(CacheUnavailable):
+        await cache.run("a-key", paused)
+    assert len(tries) == 1
+    gone = await open_cache("redis://127.0.0.1:9/0")
+    for _ in range(3):
+        with pytest.raises(CacheUnavailable):
+            await gone.run("a-key", paused, urgent=True)
+    assert len(tries) <= 1 + 3 + 2, "while the breaker is open once is enough"

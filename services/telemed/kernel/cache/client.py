@@ -12,7 +12,7 @@ from redis.exceptions import AskError, MovedError
 
 from telemed.kernel.background import in_background
 from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
-from telemed.kernel.cache.breaker import Breaker
+from telemed.kernel.cache.breaker import OPENS_AFTER, Breaker
 from telemed.kernel.cache.lookout import Lookout
 from telemed.kernel.cache.nodes import Node, Nodes
 from telemed.kernel.cache.topology import slot_of
@@ -24,9 +24,11 @@ T = TypeVar("T")
 # before this process has noticed.
 _WATCH_SECONDS = 1.0
 _PAUSE_SECONDS = 0.2  # between two looks, however much fails
-# What others must hear of may take so many times as long as a question, from a server that is not known to be ill: one
-# that is merely busy would otherwise lose notes, and others would show what is gone until the worker repeats them.
+# What others must hear of may take so many times as long as a question, and is said so often, to a server that is not
+# known to be ill. One that is merely busy, or a pause of this very process, would otherwise lose notes, and others
+# would show what is gone until the worker repeats them. As many failures open the breaker: few calls pay for an outage.
 _PATIENCE = 5
+_URGENT_TRIES = OPENS_AFTER
 
 
 class CacheUnavailable(Exception):
@@ -71,12 +73,24 @@ class Cache:
         """Run one command, pipeline or script on the server that has *key*, bounded in time.
 
         Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open, and is
-        patient while it is closed: for what other processes must hear of if at all possible.
+        patient and insists while it is closed: for what other processes must hear of if at all possible.
 
         Raises:
             CacheUnavailable: whatever went wrong; callers go on without the cache.
         """
         slot = slot_of(key)
+        for _ in range(_URGENT_TRIES - 1 if urgent else 0):
+            try:
+                return await self._run_once(slot, command, urgent=urgent)
+            except CacheUnavailable:
+                node = self._nodes.serving(slot)
+                if node is None or node.breaker.is_open:
+                    raise
+        return await self._run_once(slot, command, urgent=urgent)
+
+    async def _run_once(
+        self, slot: int, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool
+    ) -> T:
         node = await self._node(slot)
         try:
             return await self._ask(node, slot, command, urgent=urgent)
