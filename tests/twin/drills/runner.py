@@ -25,6 +25,9 @@ from telemed.kernel.clock import SystemClock
 from telemed.local import roles
 
 _WARM_SECONDS = 2.0  # of load before anything is broken
+# A note to search that a dead process or a Redis that did not answer has cost is written again by the worker (decision
+# 0008), and until then a slot may be shown that cannot be booked any more: counted, and forbidden beyond this bound.
+_GONE_WITHIN_SECONDS = 15.0
 _LOOKS = frozenset({Kind.READ, Kind.LIST, Kind.SEARCH})
 
 
@@ -78,7 +81,10 @@ async def _judge(scene: Scene, result: Result) -> None:
     except Exception as error:  # noqa: BLE001 - no final state, no pass
         scene.complaints.append(f"not recovered: {_said(error)}")
     await scene.witness.stop()
-    violations = await asyncio.to_thread(check, scene.caller.history, final)
+    history = scene.caller.history
+    violations = await asyncio.to_thread(check, history, final, gone_within_seconds=_GONE_WITHIN_SECONDS)
+    strict = await asyncio.to_thread(check, history)
+    scene.measured["search_late"] = sum(one.fault is Fault.SEARCH_SHOWS_BOOKED for one in strict)
     # Two replicas may be apart, and only its own writes bind a client: counted, but promised to nobody.
     backwards = [one for one in violations if one.fault is Fault.READ_BACKWARDS]
     violations = [one for one in violations if one.fault is not Fault.READ_BACKWARDS]

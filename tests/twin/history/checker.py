@@ -23,16 +23,19 @@ _WRITES = {
 }
 
 
-def check(history: Sequence[Operation], final: Final | None = None) -> list[Violation]:
+def check(
+    history: Sequence[Operation], final: Final | None = None, *, gone_within_seconds: float = 0.0
+) -> list[Violation]:
     """Give everything that is wrong with the history; nothing when the promises were kept.
 
-    Without a final state only what the clients saw is judged.
+    Without a final state only what the clients saw is judged. *gone_within_seconds* is how long after the
+    acknowledgement of a booking search may still show its slot.
     """
     requests = requests_of(history)
     found = list(faults_of_answers(history, requests))
     direct = list(faults_of_final(requests, final)) if final is not None else []
     found += direct
-    for timeline in Timelines(requests, final).of.values():
+    for timeline in Timelines(requests, final, gone_within_seconds=gone_within_seconds).of.values():
         found += _faults_of_slot(timeline, requests, is_final_bad=bool(direct))
     return found
 

@@ -79,11 +79,12 @@ class Timeline:
 
     slot: str
     initial: State
+    gone_within_seconds: float = 0.0  # how long after its acknowledgement search may still not know of a booking
     entries: list[Entry] = field(default_factory=list)
 
     def steps(self, *, without_session: bool = False, without_own_reads: bool = False) -> list[Step[State]]:
         """Give the steps with their order, or with less of it: to see which part of it was broken."""
-        order = _Order(self.entries)
+        order = _Order(self.entries, self.gone_within_seconds)
         return [
             Step(
                 name=f"{entry.kind} by {entry.client}{entry.note}",
@@ -100,7 +101,8 @@ class Timeline:
 class _Order:
     """Answers which entries surely came before one; in logarithmic time, as a slot may have hundreds."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], gone_within_seconds: float) -> None:
+        self._gone_within_seconds = gone_within_seconds
         self._all = _Prefixes(enumerate(entries))
         self._claims = _Prefixes((place, one) for place, one in enumerate(entries) if one.claims)
         self._opens = _Prefixes((place, one) for place, one in enumerate(entries) if one.opens)
@@ -115,7 +117,7 @@ class _Order:
 
     def before(self, entry: Entry, *, without_session: bool, without_own_reads: bool) -> int:
         if entry.kind == "shown":
-            return self._claims.ended_by(entry.begin)
+            return self._claims.ended_by(entry.begin - self._gone_within_seconds)
         if entry.kind == "missing":
             return self._opens.ended_by(entry.begin - SHOWN_AGAIN_WITHIN_SECONDS)
         if entry.kind == Kind.READ:
@@ -139,7 +141,8 @@ class _Prefixes:
 class Timelines:
     """Sorts a history's requests into the timelines of the slots that they touch."""
 
-    def __init__(self, requests: Sequence[Request], final: Final | None) -> None:
+    def __init__(self, requests: Sequence[Request], final: Final | None, *, gone_within_seconds: float = 0.0) -> None:
+        self._gone_within_seconds = gone_within_seconds
         self._known: dict[str, Seen] = {}
         for request in requests:
             for attempt in request.attempts:
@@ -232,7 +235,8 @@ class Timelines:
 
     def _timeline(self, slot: str) -> Timeline:
         if slot not in self.of:
-            self.of[slot] = Timeline(slot, slots.UNPUBLISHED if slot in self._published else slots.OPEN)
+            initial = slots.UNPUBLISHED if slot in self._published else slots.OPEN
+            self.of[slot] = Timeline(slot, initial, self._gone_within_seconds)
         return self.of[slot]
 
     def _close(self, final: Final) -> None:

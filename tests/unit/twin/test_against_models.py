@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from tests.twin.history import orders
 from tests.twin.history.checker import check
@@ -15,6 +15,8 @@ from tests.twin.history.faults import Fault
 from tests.twin.history.model import Final, Kind, Operation, Outcome
 from tests.unit.twin.story import OTHER, SLOT, Story, final, node, row
 
+# That a busy machine makes data slowly says nothing about the checker.
+PATIENT = [HealthCheck.too_slow]
 PATIENTS = ("ann", "ben", "cem")
 
 
@@ -70,7 +72,7 @@ class Clinic:
 
 
 @given(st.integers(0, 10**9), st.integers(1, 60))
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=PATIENT)
 def test_what_a_real_clinic_does_is_accepted(seed: int, steps: int) -> None:
     """Overlapping requests, lost answers and late effects are no faults."""
     history, end = Clinic(seed).live(steps)
@@ -78,7 +80,7 @@ def test_what_a_real_clinic_does_is_accepted(seed: int, steps: int) -> None:
 
 
 @given(st.integers(0, 10**9), st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=PATIENT)
 def test_an_acknowledged_booking_taken_out_of_the_end_is_missed(seed: int, data: st.DataObject) -> None:
     """Whichever acknowledged booking vanishes from the final state, somebody is told."""
     history, end = Clinic(seed).live(40)
@@ -115,7 +117,7 @@ def small_histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(small_histories())
-@settings(max_examples=600)
+@settings(max_examples=600, suppress_health_check=PATIENT)
 def test_small_histories_are_judged_as_if_every_order_were_tried(history: list[Operation]) -> None:
     """The search agrees with trying all permutations, with and without each unknown operation."""
     expected = any(map(_fits, _orders(history)))

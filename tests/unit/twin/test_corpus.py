@@ -27,6 +27,15 @@ def test_a_good_history_is_accepted(name: str) -> None:
     assert check(case.history, case.final) == []
 
 
+def test_search_may_be_given_time_to_hear_of_a_booking() -> None:
+    """Within the bound it is no fault, beyond it is one."""
+    story = Story()
+    story.book("ann", "a1", slot="slot-1", at=(0, 1))
+    story.search(shows=["slot-1"], at=(3, 4))
+    assert check(story.history, gone_within_seconds=5) == []
+    assert [one.fault for one in check(story.history, gone_within_seconds=1)] == [Fault.SEARCH_SHOWS_BOOKED]
+
+
 def test_the_corpus_has_a_history_for_every_fault() -> None:
     """A fault that no history shows could be one that is never found."""
     assert len(BAD) >= 30
