@@ -43,6 +43,8 @@ def cluster(lasting_cluster: RedisCluster) -> Iterator[RedisCluster]:
 @pytest.fixture
 async def cache(cluster: RedisCluster) -> AsyncIterator[Cache]:
     made = open_cache(cluster.url)
+    # It has found out who serves what; until then a burst of calls may be refused.
+    await until(lambda: answers(made, "any key"))
     yield made
     await made.close()
 
