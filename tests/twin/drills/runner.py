@@ -25,9 +25,6 @@ from telemed.kernel.clock import SystemClock
 from telemed.local import roles
 
 _WARM_SECONDS = 2.0  # of load before anything is broken
-# A note to search that a dead process or a Redis that did not answer has cost is written again by the worker (decision
-# 0008), and until then a slot may be shown that cannot be booked any more: counted, and forbidden beyond this bound.
-_GONE_WITHIN_SECONDS = 15.0
 _LOOKS = frozenset({Kind.READ, Kind.LIST, Kind.SEARCH})
 
 
@@ -55,7 +52,7 @@ async def run_drill(
             scene.complaints.append(_said(error))
         unsettled = await scene.load.stop()
         scene.complaints += [f"never settled: {one}" for one in unsettled]
-        await _judge(scene, result)
+        await _judge(scene, result, drill.gone_within_seconds)
     result.took_seconds = round(time.monotonic() - started, 1)
     return result
 
@@ -74,7 +71,7 @@ async def _set_up(twin: Twin, drill: Drill, seed: int, client: httpx.AsyncClient
     return Scene(twin, load, caller, people, population, Witness(twin, population), seed)
 
 
-async def _judge(scene: Scene, result: Result) -> None:
+async def _judge(scene: Scene, result: Result, gone_within_seconds: float) -> None:
     final = None
     try:
         final = await _settled(scene)
@@ -82,7 +79,7 @@ async def _judge(scene: Scene, result: Result) -> None:
         scene.complaints.append(f"not recovered: {_said(error)}")
     await scene.witness.stop()
     history = scene.caller.history
-    violations = await asyncio.to_thread(check, history, final, gone_within_seconds=_GONE_WITHIN_SECONDS)
+    violations = await asyncio.to_thread(check, history, final, gone_within_seconds=gone_within_seconds)
     strict = await asyncio.to_thread(check, history)
     scene.measured["search_late"] = sum(one.fault is Fault.SEARCH_SHOWS_BOOKED for one in strict)
     # Two replicas may be apart, and only its own writes bind a client: counted, but promised to nobody.
