@@ -1,10 +1,8 @@
 """Ports that stay one's own: a process that was killed must find its own free again, seconds later."""
 
-import fcntl
 import os
 import random
-import tempfile
-from pathlib import Path
+import socket
 
 from tests.support.redis_nodes import BUS_OFFSET
 
@@ -22,7 +20,7 @@ class Ports:
         blocks = list(range(RANGE.start, RANGE.stop, BLOCK))
         random.shuffle(blocks)
         self._lock, first = self._first_free(blocks)
-        self._left = list(range(first, first + BLOCK))
+        self._left = list(range(first + 1, first + BLOCK))
 
     def take(self, count: int) -> list[int]:
         """Give ports that nobody listens on, and never the same ones again.
@@ -42,14 +40,14 @@ class Ports:
 
     def _first_free(self, blocks: list[int]) -> tuple[int, int]:
         for first in blocks:
-            # The lock goes with the process, however it ends; the empty file may stay.
-            path = Path(tempfile.gettempdir()) / f"telemed-twin-ports-{first}.lock"
-            # A bare descriptor, so that who forgets to close this keeps the block until the process ends.
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            # The block's first port, bound and never listened on, is its lock: it goes with the process, however that
+            # ends, and holds for every account of the machine. A file would belong to whoever made it first.
+            lock = socket.socket(socket.AF_INET)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
+                lock.bind(("127.0.0.1", first))
+            except OSError:
+                lock.close()
             else:
-                return lock, first
+                # A bare descriptor, so that who forgets to close this keeps the block until the process ends.
+                return lock.detach(), first
         raise RuntimeError(f"{len(blocks)} twins run on this machine already")
