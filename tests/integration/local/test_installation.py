@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements"
-LOCKS = ("runtime", "local", "dev")
+LOCKS = ("runtime", "local", "dev")  # each contains the one before
 
 
 def requirements_of(lock: str) -> dict[str, str]:
@@ -19,7 +19,7 @@ def requirements_of(lock: str) -> dict[str, str]:
     return {entry.split("==")[0].strip(): entry for entry in entries if entry.strip()}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "tools"])
 def test_a_lock_names_hashes_and_no_address(lock: str) -> None:
     """pip refuses what has no hash, and the index is the reader's own business."""
     text = (REQUIREMENTS / f"{lock}.lock").read_text()
@@ -50,7 +50,8 @@ def test_the_image_has_no_embedded_servers() -> None:
 def checkout(tmp_path: Path) -> Path:
     """A checkout in which the platform has run."""
     (tmp_path / "requirements").mkdir()
-    shutil.copy(REQUIREMENTS / "environment.py", tmp_path / "requirements")
+    for name in ("environment.py", "tools.py", "tools.lock"):
+        shutil.copy(REQUIREMENTS / name, tmp_path / "requirements")
     for made in (".venv/bin/python", ".telemed/platform.env", ".telemed/postgres/data/base/1", ".ruff_cache/x"):
         (tmp_path / made).parent.mkdir(parents=True)
         (tmp_path / made).touch()
