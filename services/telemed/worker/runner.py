@@ -37,7 +37,8 @@ async def work(services: Sequence[Service], settings: Settings) -> int:
             database=settings.worker_database,
             watched=True,
         ) as resources,
-        opened(services, resources),
+        # Only who subscribes to events needs parts here. Auth's would ask for the signing key, which auth alone holds.
+        opened([service for service in services if service.subscriptions], resources),
         probes_served(resources),
     ):
         await run_jobs(services, resources, stopping)

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +15,7 @@ from tests.support.databases import TestDatabase
 from tests.support.events import LoggedEvents
 from tests.support.platform import Platform, TelemedProcess
 
+from telemed.auth.tokens.key_files import write_key_pair
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.jobs import Job
 from telemed.kernel.resources import Resources
@@ -115,6 +117,24 @@ async def test_a_worker_that_ends_delivers_what_it_has_leased(
     left = "SELECT count(*) FROM platform.outbox WHERE delivered_at IS NULL"
     assert await owner.fetchval(left) > 0, "stopped in the middle, not at the end"
     assert await owner.fetchval(leased) == 0
+
+
+async def test_a_worker_needs_no_signing_key(
+    platform_processes: Platform, owner: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """With tokens signed by EdDSA only auth holds the private half; the worker delivers events without it."""
+    await owner.execute(EVENTS, 10)
+    worker = await platform_processes.work(
+        JWT_ALGORITHM="EdDSA",
+        JWT_PUBLIC_KEY_FILES=str(write_key_pair(tmp_path).public),
+        PEPPER="only-for-tests",
+    )
+
+    async def is_delivered() -> bool:
+        return await is_done(owner, 10, 0)
+
+    await until(is_delivered)
+    assert await platform_processes.stop(worker) == 0
 
 
 async def test_a_worker_outlives_its_database(
