@@ -1,0 +1,55 @@
+"""As much of kubectl as k8s/secrets.sh uses, on a folder in place of a cluster: `kubectl get` and `kubectl create`."""
+
+import base64
+import itertools
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CLUSTER = Path(os.environ["FAKE_CLUSTER"])
+
+
+def main(arguments: list[str]) -> int:
+    verb = arguments.pop(0)
+    if verb == "create":
+        return create(yaml.safe_load(sys.stdin.read()))
+    kind, name = arguments[:2]
+    if kind == "namespace":
+        return 0 if (CLUSTER / name).is_dir() else fail(f'namespaces "{name}" not found')
+    options = dict(itertools.pairwise(arguments))
+    path = CLUSTER / options["--namespace"] / name
+    if not path.exists():
+        return 0 if "--ignore-not-found" in arguments else fail(f'secrets "{name}" not found')
+    return show(name, yaml.safe_load(path.read_text()), options["--output"])
+
+
+def create(manifest: dict[str, Any]) -> int:
+    path = CLUSTER / manifest["metadata"]["namespace"] / manifest["metadata"]["name"]
+    if path.exists():
+        return fail(f'secrets "{path.name}" already exists')
+    path.write_text(yaml.safe_dump(manifest))
+    return 0
+
+
+def show(name: str, manifest: dict[str, Any], output: str) -> int:
+    if output == "name":
+        sys.stdout.write(f"secret/{name}\n")
+        return 0
+    match = re.fullmatch(r'go-template=\{\{index \.data "([^"]+)" \| base64decode\}\}', output)
+    if match is None:
+        return fail(f"unknown output {output}")
+    sys.stdout.write(base64.b64decode(manifest["data"][match.group(1)]).decode())
+    return 0
+
+
+def fail(sentence: str) -> int:
+    sys.stderr.write(f"Error from server: {sentence}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

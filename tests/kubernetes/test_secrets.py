@@ -1,0 +1,262 @@
+"""What k8s/secrets.sh makes fits together, and fits what the application reads."""
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from telemed.kernel.cache.addresses import parse_address
+from telemed.kernel.settings import Settings
+from telemed.local import roles
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "k8s" / "secrets.sh"
+LOGINS = {
+    "telemed-owner": "telemed_owner",
+    "telemed-api": "telemed_api",
+    "telemed-audit-api": "telemed_audit_api",
+    "telemed-jobs": "telemed_jobs",
+    "telemed-monitor": "telemed_monitor",
+}
+APPLICATION = {
+    "telemed-database",
+    "telemed-cache",
+    "telemed-identity",
+    "telemed-signing-key",
+    "telemed-verification-keys",
+}
+# Each address of the application, and whose password is in it.
+ADDRESSES = {
+    "DATABASE_URL": "telemed-api",
+    "REPLICA_DATABASE_URLS": "telemed-api",
+    "AUDITOR_DATABASE_URL": "telemed-audit-api",
+    "WORKER_DATABASE_URL": "telemed-jobs",
+    "OWNER_DATABASE_URL": "telemed-owner",
+}
+Secrets = dict[tuple[str, str], dict[str, str]]
+
+
+def call(*arguments: str, path: str = "/usr/bin:/bin", cluster: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": path, "FAKE_CLUSTER": str(cluster)}
+    return subprocess.run(
+        ["/bin/sh", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+
+
+def printed(*arguments: str) -> list[dict[str, Any]]:
+    answer = call("--output", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    return list(yaml.safe_load_all(answer.stdout))
+
+
+def decoded(manifests: list[dict[str, Any]]) -> Secrets:
+    return {
+        (manifest["metadata"]["namespace"], manifest["metadata"]["name"]): {
+            key: base64.b64decode(value).decode() for key, value in manifest["data"].items()
+        }
+        for manifest in manifests
+    }
+
+
+@pytest.fixture(scope="module")
+def secrets() -> Secrets:
+    return decoded(printed())
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    """A cluster with both namespaces, and its kubectl first on the path."""
+    for namespace in ("telemed", "telemed-data"):
+        (tmp_path / "cluster" / namespace).mkdir(parents=True)
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("fake_kubectl.py")}" "$@"\n')
+    program.chmod(0o755)
+    return tmp_path / "cluster"
+
+
+def apply(cluster: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return call(*arguments, path=f"{cluster.parent / 'bin'}:/usr/bin:/bin", cluster=cluster)
+
+
+def stored(cluster: Path) -> Secrets:
+    return decoded([yaml.safe_load(path.read_text()) for path in sorted(cluster.rglob("telemed*/*"))])
+
+
+def test_all_secrets_are_made_and_no_other(secrets: Secrets) -> None:
+    """The charts refer to these names; each is in the namespace of who reads it."""
+    wanted = {("telemed-data", name) for name in LOGINS} | {("telemed", name) for name in APPLICATION}
+    assert set(secrets) == wanted
+
+
+def test_logins_are_of_the_type_that_the_operator_reads(secrets: Secrets) -> None:
+    """CloudNativePG takes user and password from Secrets for basic authentication, and only notices labelled ones."""
+    for manifest in printed():
+        if manifest["metadata"]["namespace"] == "telemed-data":
+            assert manifest["type"] == "kubernetes.io/basic-auth"
+            assert manifest["metadata"]["labels"]["cnpg.io/reload"] == "true"
+    for name, role in LOGINS.items():
+        login = secrets["telemed-data", name]
+        assert set(login) == {"username", "password"}
+        assert login["username"] == role
+        assert len(login["password"]) >= 32
+    assert set(roles.LOGINS) | {roles.OWNER} <= set(LOGINS.values())
+
+
+def test_no_two_logins_share_a_password(secrets: Secrets) -> None:
+    """Who learns one knows no other."""
+    passwords = [secrets["telemed-data", name]["password"] for name in LOGINS]
+    assert len(set(passwords)) == len(passwords)
+
+
+def test_addresses_carry_the_passwords_of_their_logins(secrets: Secrets) -> None:
+    """The application logs in as the database's roles were made."""
+    assert set(secrets["telemed", "telemed-database"]) == set(ADDRESSES)
+    for variable, login in ADDRESSES.items():
+        address = urlsplit(secrets["telemed", "telemed-database"][variable])
+        assert (address.username, address.password) == tuple(
+            secrets["telemed-data", login][key] for key in ("username", "password")
+        )
+        assert address.path == f"/{roles.DATABASE}"
+        assert address.query == "sslmode=require"
+
+
+def test_only_the_migration_goes_past_the_poolers(secrets: Secrets) -> None:
+    """Migrations need a session of their own; everybody else shares connections."""
+    hosts = {
+        variable: urlsplit(address).hostname for variable, address in secrets["telemed", "telemed-database"].items()
+    }
+    assert hosts.pop("OWNER_DATABASE_URL") == "telemed-data-rw.telemed-data.svc"
+    assert hosts.pop("REPLICA_DATABASE_URLS") == "telemed-data-pooler-ro.telemed-data.svc"
+    assert set(hosts.values()) == {"telemed-data-pooler-rw.telemed-data.svc"}
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "EdDSA"])
+def test_the_application_accepts_them(
+    secrets: Secrets, algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings are read from exactly what a pod would get."""
+    for name in ("telemed-database", "telemed-cache", "telemed-identity"):
+        for variable, value in secrets["telemed", name].items():
+            monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("JWT_ALGORITHM", algorithm)
+    monkeypatch.setenv("JWT_PUBLIC_KEY_FILES", str(tmp_path / "public.pem"))
+    settings = Settings(_env_file=None)
+    assert settings.owner_database == secrets["telemed", "telemed-database"]["OWNER_DATABASE_URL"]
+    assert len(settings.replica_databases) == 1
+    assert settings.redis_address == "redis://telemed-data-cache.telemed-data.svc:6379/0"
+
+
+def test_the_keys_are_a_pair(secrets: Secrets) -> None:
+    """What auth signs, the others can verify."""
+    private = load_pem_private_key(secrets["telemed", "telemed-signing-key"]["private.pem"].encode(), None)
+    public = load_pem_public_key(secrets["telemed", "telemed-verification-keys"]["public.pem"].encode())
+    assert private.public_key() == public
+
+
+@pytest.mark.parametrize("cache", ["standalone", "sentinel", "cluster"])
+def test_the_address_of_the_cache_says_how_it_is_run(cache: str) -> None:
+    """The client follows failovers by the scheme."""
+    address = decoded(printed("--cache", cache))["telemed", "telemed-cache"]["REDIS_URL"]
+    assert parse_address(address).mode.value == cache
+
+
+def test_one_instance_has_no_replicas_to_ask() -> None:
+    """An empty variable counts as none."""
+    assert decoded(printed("--no-replicas"))["telemed", "telemed-database"]["REPLICA_DATABASE_URLS"] == ""
+
+
+def test_a_second_run_changes_nothing(cluster: Path) -> None:
+    """A new password that the database does not know would lock everybody out."""
+    first = apply(cluster)
+    assert first.returncode == 0, first.stderr
+    before = stored(cluster)
+    second = apply(cluster)
+    assert second.returncode == 0, second.stderr
+    assert stored(cluster) == before
+    assert "made" not in second.stderr
+
+
+def test_what_is_missing_is_made_of_what_exists(cluster: Path) -> None:
+    """Addresses and public key follow from the passwords and the private key that are in use."""
+    apply(cluster)
+    before = stored(cluster)
+    for name in ("telemed-database", "telemed-verification-keys"):
+        (cluster / "telemed" / name).unlink()
+    answer = apply(cluster)
+    assert answer.returncode == 0, answer.stderr
+    assert stored(cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("telemed-data/telemed-api", "telemed-database in telemed exists and would hold another password"),
+        (
+            "telemed/telemed-signing-key",
+            "telemed-verification-keys exists in telemed, but telemed-signing-key does",
+        ),
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_made(cluster: Path, missing: str, sentence: str) -> None:
+    """Half of a pair cannot be made anew."""
+    apply(cluster)
+    (cluster / missing).unlink()
+    (cluster / "telemed" / "telemed-cache").unlink()
+    answer = apply(cluster)
+    assert answer.returncode == 1
+    assert sentence in answer.stderr
+    assert not (cluster / "telemed" / "telemed-cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--outptu"], "There is no option --outptu"),
+        (["--cache"], "--cache needs a value"),
+        (["--cache", "ring"], "--cache must be standalone, sentinel or cluster, not ring"),
+    ],
+)
+def test_wrong_arguments_are_said(arguments: list[str], sentence: str) -> None:
+    """In a sentence, before anything is made."""
+    answer = call(*arguments)
+    assert answer.returncode == 1
+    assert sentence in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_a_missing_namespace_is_said_with_the_command_that_makes_it(cluster: Path) -> None:
+    """The first thing that goes wrong on a new cluster."""
+    (cluster / "telemed-data").rmdir()
+    answer = apply(cluster)
+    assert answer.returncode == 1
+    assert "kubectl apply -k k8s/overlays/local" in answer.stderr
+
+
+def test_nothing_secret_is_an_argument(cluster: Path) -> None:
+    """Arguments can be read by everybody on the machine."""
+    log = cluster.parent / "arguments"
+    program = cluster.parent / "bin" / "kubectl"
+    program.write_text(program.read_text().replace("exec", f'echo "$@" >> "{log}"\nexec', 1))
+    apply(cluster)
+    said = log.read_text()
+    values = {value for data in stored(cluster).values() for key, value in data.items() if key != "username"}
+    assert said
+    assert not [value for value in values if value and value in said]
+
+
+def test_the_script_is_clean() -> None:
+    """POSIX, and nothing that a linter of shell scripts finds."""
+    program = Path(sys.executable).with_name("shellcheck")
+    answer = subprocess.run(
+        [str(program), "--shell=sh", str(SCRIPT)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert answer.returncode == 0, answer.stdout
+    assert os.access(SCRIPT, os.X_OK)
