@@ -17,7 +17,7 @@ from telemed.auth.service import SERVICE as AUTH
 from telemed.booking.service import SERVICE as BOOKING
 from telemed.consultation.service import SERVICE as CONSULTATION
 from telemed.kernel.service import Service
-from telemed.kernel.settings import SettingsProblem, load_settings
+from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
 from telemed.worker.commands import outbox_app
 
 # What can be deployed, and of which services it consists. Auth also answers /audit.
@@ -70,10 +70,14 @@ def work() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest revision."""
-    from telemed.migrations.runner import migrate as upgrade
+    """Bring the database to the newest revision; exit code 75: it cannot be reached now, try again."""
+    from telemed.migrations.attempt import TRY_AGAIN, NotNow, migrate_as_owner
 
-    upgrade(load_settings().owner_database)
+    try:
+        migrate_as_owner(load_logins())
+    except NotNow as problem:
+        sys.stderr.write(f"telemed: {problem}\n")
+        raise typer.Exit(TRY_AGAIN) from None
 
 
 @app.command()

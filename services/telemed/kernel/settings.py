@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from dotenv import dotenv_values
@@ -17,12 +17,15 @@ from telemed.kernel.cache.addresses import AddressProblem, parse_address
 LOCAL_PLATFORM_FILE = Path(os.environ.get("TELEMED_HOME") or ".telemed") / "platform.env"
 
 
+LoadedT = TypeVar("LoadedT", bound="DatabaseLogins")
+
+
 class SettingsProblem(Exception):
     """A setting is missing or wrong; the message is the one sentence that the operator sees."""
 
 
-class Settings(BaseSettings):
-    """What an operator can decide. Names are those of the environment, in lower case."""
+class DatabaseLogins(BaseSettings):
+    """Where the database is, for each role. All that a migration is told: it knows no key and no token."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -38,6 +41,39 @@ class Settings(BaseSettings):
     auditor_database_url: SecretStr | None = None  # the audit API: may read the trail
     worker_database_url: SecretStr | None = None  # the jobs: may read the trail and extend the chain
     owner_database_url: SecretStr | None = None  # migrations: owns the tables; direct, never through a pooler
+
+    @property
+    def services_database(self) -> str:
+        """Address that the HTTP services use."""
+        return _plain(self.database_url) or self._postgres_url
+
+    @property
+    def auditor_database(self) -> str:
+        """Address with which the audit API reads the trail."""
+        return _plain(self.auditor_database_url) or self.services_database
+
+    @property
+    def worker_database(self) -> str:
+        """Address that the worker's jobs use."""
+        return _plain(self.worker_database_url) or self.services_database
+
+    @property
+    def owner_database(self) -> str:
+        """Direct address of the owner of the tables, for migrations."""
+        return _plain(self.owner_database_url) or self.services_database
+
+    @property
+    def _postgres_url(self) -> str:
+        user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password.get_secret_value(), safe="")
+        credentials = f"{user}:{password}" if password else user
+        return (
+            f"postgresql://{credentials}@{self.postgres_host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
+        )
+
+
+class Settings(DatabaseLogins):
+    """What an operator can decide. Names are those of the environment, in lower case."""
+
     # Standbys, through a pooler or not, each behind an address of its own; none: the primary serves every read.
     replica_database_urls: Annotated[list[SecretStr], NoDecode] = []
     replica_wait_seconds: float = Field(default=0.05, ge=0, le=1)  # for one that is nearly there
@@ -136,26 +172,6 @@ class Settings(BaseSettings):
             raise ValueError("JWT_SECRET must be set to at least 32 characters")
         return self
 
-    @property
-    def services_database(self) -> str:
-        """Address that the HTTP services use."""
-        return _plain(self.database_url) or self._postgres_url
-
-    @property
-    def auditor_database(self) -> str:
-        """Address with which the audit API reads the trail."""
-        return _plain(self.auditor_database_url) or self.services_database
-
-    @property
-    def worker_database(self) -> str:
-        """Address that the worker's jobs use."""
-        return _plain(self.worker_database_url) or self.services_database
-
-    @property
-    def owner_database(self) -> str:
-        """Direct address of the owner of the tables, for migrations."""
-        return _plain(self.owner_database_url) or self.services_database
-
     def keep_months(self, of_table: Literal["audit", "outbox", "history"]) -> int:
         """How many whole months a month of this table is kept after its end."""
         return {
@@ -168,14 +184,6 @@ class Settings(BaseSettings):
     def replica_databases(self) -> list[str]:
         """Addresses of the standbys."""
         return [url.get_secret_value() for url in self.replica_database_urls]
-
-    @property
-    def _postgres_url(self) -> str:
-        user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password.get_secret_value(), safe="")
-        credentials = f"{user}:{password}" if password else user
-        return (
-            f"postgresql://{credentials}@{self.postgres_host}:{self.postgres_port}/{quote(self.postgres_db, safe='')}"
-        )
 
     @property
     def redis_address(self) -> str:
@@ -205,8 +213,21 @@ def load_settings() -> Settings:
     Raises:
         SettingsProblem: with one sentence that names the variable.
     """
+    return _load(Settings)
+
+
+def load_logins() -> DatabaseLogins:
+    """Read only where the database is, from the same places.
+
+    Raises:
+        SettingsProblem: with one sentence that names the variable.
+    """
+    return _load(DatabaseLogins)
+
+
+def _load(kind: type[LoadedT]) -> LoadedT:
     try:
-        return Settings(_env_file=None if _means_another_database() else LOCAL_PLATFORM_FILE)
+        return kind(_env_file=None if _means_another_database() else LOCAL_PLATFORM_FILE)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).upper()

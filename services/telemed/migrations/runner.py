@@ -10,9 +10,12 @@ from alembic.script import ScriptDirectory
 def migrate(database_url: str, revision: str = "head") -> None:
     """Upgrade the database at *database_url* (a ``postgresql://`` address of its owner).
 
-    Safe to run by several processes at once: they queue on a lock.
+    Safe to run by several processes at once: they queue on a lock. Does nothing to a database that a newer version has
+    migrated already: it is as new as this version needs, and nothing goes back by itself.
     """
-    command.upgrade(_config(database_url), revision)
+    config = _config(database_url)
+    config.attributes["may_be_newer"] = True
+    command.upgrade(config, revision)
 
 
 def newest_revision() -> str:
