@@ -10,6 +10,8 @@ helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ quote .weight }}
 {{- /* What failed stays, to be looked at, until the next attempt. */}}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- /* Helm 4 then prints what the failed pod has said. */}}
+helm.sh/hook-output-log-policy: hook-failed
 {{- else -}}
 {}
 {{- end -}}
@@ -29,10 +31,7 @@ settings), and the same one, which has run already, when nothing does. A hook is
 {{- define "telemed.migrationPod" -}}
 metadata:
   labels:
-    {{- include "telemed.labels" . | nindent 4 }}
-    {{- with .component.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "telemed.labels" (merge (dict "labels" .component.podLabels) .) | nindent 4 }}
   {{- with .component.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}

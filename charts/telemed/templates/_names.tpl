@@ -29,24 +29,22 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
-{{/* Labels of objects and pods: dict "root" $ "part" "auth". */}}
+{{/* Labels of objects and pods: dict "root" $ "part" "auth", and perhaps "labels". The chart's own win. */}}
 {{- define "telemed.labels" -}}
-{{ include "telemed.selector" . }}
-app.kubernetes.io/version: {{ include "telemed.version" .root }}
-app.kubernetes.io/part-of: telemed
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := include "telemed.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" (include "telemed.version" .root) -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "telemed" -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
 {{/* The version as a label can hold it. */}}
 {{- define "telemed.version" -}}
-{{- default .Chart.AppVersion .Values.image.tag | replace "+" "_" | trunc 63 | trimAll "-_." | quote -}}
+{{- default .Chart.AppVersion .Values.image.tag | replace "+" "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/*
-The metadata of every object: dict "root" $ "part" "auth", and perhaps "annotations", and "name" if it is not the part's.
+The metadata of every object: dict "root" $ "part" "auth", and perhaps "labels", "annotations", and "name" if it is not the part's.
 */}}
 {{- define "telemed.metadata" -}}
 name: {{ .name | default (include "telemed.nameOf" .) }}

@@ -56,12 +56,26 @@ Rules of network policies, by what they are for. An edge that nobody is named fo
 {{- end }}
 {{- end -}}
 
-{{/* Where a component may go. Components do not talk to each other: what they share is in the database. */}}
+{{/*
+Where a component may go: dict "root" $ "component" …. An edge for each secret address that it gets, and none for others.
+Components do not talk to each other: what they share is in the database.
+*/}}
 {{- define "telemed.egress" -}}
 {{- $policy := .root.Values.networkPolicy -}}
+{{- $given := include "telemed.secretNames" . | fromJsonArray -}}
+{{- $settings := include "telemed.settings" . | fromJson -}}
+{{- $isPrimary := or (has "DATABASE_URL" $given) (has "AUDITOR_DATABASE_URL" $given) (has "WORKER_DATABASE_URL" $given) -}}
+{{- $isCache := or (has "REDIS_URL" $given) (hasKey $settings "REDIS_HOST") -}}
 {{- include "telemed.toDns" .root }}
-{{- include "telemed.toPeers" (dict "to" $policy.poolers.to "ports" (list $policy.poolers.port)) }}
+{{- if $isPrimary }}
+{{- include "telemed.toPeers" (dict "to" $policy.poolerRw.to "ports" (list $policy.poolerRw.port)) }}
+{{- end }}
+{{- if has "REPLICA_DATABASE_URLS" $given }}
+{{- include "telemed.toPeers" (dict "to" $policy.poolerRo.to "ports" (list $policy.poolerRo.port)) }}
+{{- end }}
+{{- if $isCache }}
 {{- include "telemed.toPeers" (dict "to" $policy.cache.to "ports" $policy.cache.ports) }}
+{{- end }}
 {{- with .component.networkPolicy.extraEgress }}
 {{ toYaml . }}
 {{- end }}

@@ -4,10 +4,7 @@ The pod of a component: dict "root" $ "part" "auth" "component" ….
 {{- define "telemed.podTemplate" -}}
 metadata:
   labels:
-    {{- include "telemed.labels" . | nindent 4 }}
-    {{- with .component.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "telemed.labels" (merge (dict "labels" .component.podLabels) .) | nindent 4 }}
   annotations:
     {{- include "telemed.podAnnotations" . | nindent 4 }}
 spec:
@@ -43,11 +40,9 @@ The checksum says with which configuration a pod was started. What is in a Secre
 it.
 */}}
 {{- define "telemed.podAnnotations" -}}
-checksum/config: {{ list (include "telemed.environment" .) (toJson .root.Values.keys) .root.Values.secretsRevision | toJson | sha256sum }}
-kubectl.kubernetes.io/default-container: {{ .part }}
-{{- with .component.podAnnotations }}
-{{ toYaml . }}
-{{- end }}
+{{- $configuration := list (include "telemed.environment" .) .root.Values.keys .root.Values.secretsRevision -}}
+{{- $own := dict "checksum/config" (toJson $configuration | sha256sum) "kubectl.kubernetes.io/default-container" .part -}}
+{{- merge $own .component.podAnnotations | toYaml -}}
 {{- end -}}
 
 {{/* Its container, but for the name. */}}
