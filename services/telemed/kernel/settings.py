@@ -74,7 +74,8 @@ class DatabaseLogins(BaseSettings):
 class Settings(DatabaseLogins):
     """What an operator can decide. Names are those of the environment, in lower case."""
 
-    # Standbys, through a pooler or not, each behind an address of its own; none: the primary serves every read.
+    # Standbys, through a pooler or not; none: the primary serves every read. Where several stand behind one address,
+    # it is named as often as there are standbys: each mention is one try.
     replica_database_urls: Annotated[list[SecretStr], NoDecode] = []
     replica_wait_seconds: float = Field(default=0.05, ge=0, le=1)  # for one that is nearly there
     replica_max_lag_seconds: float = Field(default=10.0, gt=0, le=60)  # one further behind is asked by nobody

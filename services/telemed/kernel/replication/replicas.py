@@ -56,7 +56,10 @@ class Served(Generic[T]):
 
 
 class Replica:
-    """One standby, behind an address of its own."""
+    """One standby; or one try of those that take turns behind an address.
+
+    The transaction that reads also looks where its server stands, so it does not matter which one the pooler chose.
+    """
 
     def __init__(self, number: int, url: str, *, settings: Settings, track: PrimaryTrack, metrics: Metrics) -> None:
         bounded = settings.model_copy(
@@ -94,6 +97,7 @@ class Replica:
             give_up_at = 0.0
 
         async def checked(session: AsyncSession) -> T | _Behind:
+            # In the same transaction as the read: the next one may be another server's.
             # Returned and not raised: the transaction is well, and its connection goes back into the pool.
             if not await self._is_near(session, at_least, give_up_at):
                 return _Behind()
