@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,20 @@ format: install-dev ## Format the code and apply the safe fixes
 
 openapi: install-dev ## Write docs/openapi.json from the code
 	@$(BIN)/python -m telemed.cli openapi --output docs/openapi.json
+
+sbom: install-dev ## Write dist/telemed.cdx.json: what the image is made of, its licences and hashes (CycloneDX)
+	@$(BIN)/python requirements/sbom.py dist/telemed.cdx.json
+
+# make image                                       what runs; the same commit gives the same layers
+# make image TARGET=dev IMAGE=telemed:dev          restarts when its code changes
+# make image BUILD_ARGS="--build-arg PYTHON_IMAGE=python:3.11.17-slim-trixie@sha256:..."
+IMAGE ?= ghcr.io/telemed/telemed:0.1.0
+TARGET ?= prod
+BUILD_ARGS ?=
+image: ## Build the container image: IMAGE=name:tag, TARGET=prod or dev
+	@DOCKER_BUILDKIT=1 docker build --file services/Dockerfile --target $(TARGET) --tag $(IMAGE) \
+		--build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" \
+		$(BUILD_ARGS) .
 
 # dev first: it holds everything, and the others follow its choices, so that what is tested is what is shipped.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
