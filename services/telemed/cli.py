@@ -18,6 +18,7 @@ from telemed.booking.service import SERVICE as BOOKING
 from telemed.consultation.service import SERVICE as CONSULTATION
 from telemed.kernel.service import Service
 from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
+from telemed.smoke.command import smoke
 from telemed.worker.commands import outbox_app
 
 # What can be deployed, and of which services it consists. Auth also answers /audit.
@@ -34,6 +35,7 @@ app.add_typer(partitions_app, name="partitions")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")
+app.command()(smoke)
 
 
 @app.command()

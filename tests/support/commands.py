@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import tempfile
+from asyncio.subprocess import Process
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.support.platform import environment_of
@@ -23,15 +25,24 @@ class Finished:
 
 async def telemed(settings: Settings, *arguments: str, stdin: str = "") -> Finished:
     """Run the command to its end."""
-    process = await asyncio.create_subprocess_exec(
+    return await finished(await begun(environment_of(settings), *arguments), stdin=stdin)
+
+
+async def begun(environment: Mapping[str, str], *arguments: str) -> Process:
+    """Start the command with this environment and no more; hand it to `finished`."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "telemed.cli", *arguments),
-        env=environment_of(settings),
+        env=dict(environment),
         # Not the checkout: it may hold the secrets of a platform that somebody runs there.
         cwd=tempfile.gettempdir(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def finished(process: Process, *, stdin: str = "") -> Finished:
+    """Wait for its end; it is gone afterwards whatever happens."""
     try:
         output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), _WITHIN_SECONDS)
     except BaseException:

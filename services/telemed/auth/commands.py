@@ -7,26 +7,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.exc import DBAPIError
 
+from telemed.auth.accounts import Account, provide_account
 from telemed.auth.emails import EmailAddress
-from telemed.auth.passwords.passwords import Passwords, open_passwords
 from telemed.auth.passwords.schemas import NewPassword
-from telemed.auth.problems import EmailTaken
 from telemed.auth.tokens.key_files import write_key_pair
-from telemed.auth.users.administration import Outcome, WantedAdmin, current_hash, ensure_admin
-from telemed.kernel.acts import Act
-from telemed.kernel.ids import uuid7
-from telemed.kernel.problems import Problem, Unavailable
-from telemed.kernel.resources import open_resources
-from telemed.kernel.settings import Settings, load_settings
-from telemed.kernel.sqlstates import sqlstate
+from telemed.auth.users.administration import Outcome
+from telemed.contracts.roles import Role
+from telemed.kernel.settings import load_settings
 from telemed.kernel.text import Line200
 
 admin_app = typer.Typer(no_args_is_help=True, help="Administrators.")
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that sign and verify access tokens.")
 
-_NOT_MIGRATED = frozenset({"3F000", "42P01"})  # no such schema, no such table
 _MAX_LINE = 8192  # far above the longest password
 _SENTENCES: dict[Outcome, str] = {
     "created": "{email} is an administrator; the account was made.",
@@ -61,16 +54,8 @@ def create_admin(
     name = _checked(Line200, full_name, "--full-name")
     password = _checked(NewPassword, _first_line(), "The password")
     settings = load_settings()
-    try:
-        outcome = asyncio.run(_create_admin(settings, address, name, password))
-    except Unavailable:
-        _fail("The database cannot be reached; is it running, and is DATABASE_URL right?")
-    except Problem as problem:
-        _fail(problem.detail)
-    except DBAPIError as error:
-        if sqlstate(error) in _NOT_MIGRATED:
-            _fail("The database has no tables yet; run `telemed migrate` first.")
-        _fail(f"The database refused: {error.orig}.")
+    account = Account(address, name, password, Role.ADMIN)
+    outcome = asyncio.run(provide_account(settings, account, because="telemed-admin-create"))
     typer.echo(_SENTENCES[outcome].format(email=address))
 
 
@@ -85,24 +70,6 @@ def create_keys(
         _fail(f"Cannot write to {out}: {error.strerror}.")
     typer.echo(f"JWT_PRIVATE_KEY_FILE={files.private}")
     typer.echo(f"JWT_PUBLIC_KEY_FILES={files.public}")
-
-
-async def _create_admin(settings: Settings, email: str, full_name: str, password: str) -> Outcome:
-    async with (
-        open_resources(settings, constraint_problems={"users_email_key": EmailTaken}) as resources,
-        open_passwords(resources) as passwords,
-    ):
-        stored = await resources.db.transact(current_hash, email)
-        password_hash = None
-        if stored is None or not await _is_password(passwords, password, stored):
-            password_hash = await passwords.hash_new(password, about=(email, full_name))
-        act = Act(now=resources.clock.now(), request_id=f"telemed-admin-create-{uuid7()}")
-        return await resources.db.transact(ensure_admin, act, WantedAdmin(email, full_name, password_hash))
-
-
-async def _is_password(passwords: Passwords, password: str, stored: str) -> bool:
-    with passwords.place():
-        return (await passwords.compare(password, stored)).matches
 
 
 def _first_line() -> str:

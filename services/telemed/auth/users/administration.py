@@ -1,4 +1,4 @@
-"""Making an administrator from the command line: how the first one comes to be, and a lost one comes back."""
+"""Accounts made from the command line: how the first administrator comes to be, and a lost one comes back."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,12 +17,13 @@ Outcome = Literal["created", "promoted", "password-set", "unchanged"]
 
 
 @dataclass(frozen=True, slots=True)
-class WantedAdmin:
-    """Who is to be an administrator. *password_hash* is None if the account has this password already."""
+class WantedAccount:
+    """Who is to have the role. *password_hash* is None if the account has this password already."""
 
     email: str
     full_name: str
     password_hash: str | None
+    role: Role
 
 
 async def current_hash(session: AsyncSession, email: str) -> str | None:
@@ -31,24 +32,24 @@ async def current_hash(session: AsyncSession, email: str) -> str | None:
     return user.password_hash if user is not None else None
 
 
-async def ensure_admin(session: AsyncSession, act: Act, wanted: WantedAdmin) -> Outcome:
-    """Make sure that there is an administrator with this address and password; doing it again changes nothing.
+async def ensure_account(session: AsyncSession, act: Act, wanted: WantedAccount) -> Outcome:
+    """Make sure that there is an account with this address, password and role; doing it again changes nothing.
 
     An account that exists gets the password and loses its sessions: anybody may have registered the address before,
-    and would become an administrator with a password of their own.
+    and would get the role with a password of their own.
     """
     user = await locked_user(session, user_id=None, email=wanted.email)
     if user is None:
         if wanted.password_hash is None:
             raise LookupError("the account has gone since its password was compared")
         await register_user(
-            session, act, NewUser(wanted.email, wanted.password_hash, wanted.full_name, role=Role.ADMIN)
+            session, act, NewUser(wanted.email, wanted.password_hash, wanted.full_name, role=wanted.role)
         )
         return "created"
     if wanted.password_hash is not None:
         await _set_password(session, act, user, wanted.password_hash)
-    if user.role != Role.ADMIN.value:
-        await assign_role(session, act, user, Role.ADMIN)
+    if user.role != wanted.role.value:
+        await assign_role(session, act, user, wanted.role)
         return "promoted"
     return "unchanged" if wanted.password_hash is None else "password-set"
 

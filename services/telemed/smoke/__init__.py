@@ -1,0 +1,1 @@
+"""`telemed smoke`: proves a running platform over HTTP, as its users would."""
