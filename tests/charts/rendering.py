@@ -50,10 +50,11 @@ def render(
     api_versions: tuple[str, ...] = (),
     is_upgrade: bool = False,
     helm: str = "helm",
+    afresh: bool = False,
 ) -> str:
     """Return what the chart becomes: of *chart*, a name in charts/ or a folder, with values files or mappings.
 
-    Release and namespace are named like the chart unless said otherwise.
+    Release and namespace are named like the chart unless said otherwise. *afresh* renders again what is known.
 
     Raises:
         HelmFailed: Helm refused the values or the templates, or had something to say besides the result.
@@ -70,7 +71,8 @@ def render(
         *(["--is-upgrade"] if is_upgrade else []),
     ]
     texts = tuple(value.read_text() if isinstance(value, Path) else json.dumps(value) for value in values)
-    return _template(_Request(str(folder), content_of(folder), tuple(options), texts, helm))
+    request = _Request(str(folder), content_of(folder), tuple(options), texts, helm)
+    return _template.__wrapped__(request) if afresh else _template(request)
 
 
 def render_objects(

@@ -20,6 +20,7 @@ from tests.charts.rendering import KUBERNETES, Object
 
 SCHEMAS = Path(__file__).parent / "schemas"
 _DEFINITIONS = "_definitions.json"
+_HOME = "https://telemed.test/schemas"  # a name; nothing is fetched
 
 
 def faults(manifest: Object, kubernetes: str) -> list[str]:
@@ -125,8 +126,16 @@ def _ours(api_version: str, kind: str) -> jsonschema.Draft202012Validator | None
     file = SCHEMAS / group / f"{kind}.{version}.yaml"
     if not file.exists():
         return None
-    schema = closed(yaml.safe_load(file.read_text()))
-    jsonschema.Draft202012Validator.check_schema(schema)
+    spec = {"$id": f"{_HOME}/{group}.{kind}", **closed(yaml.safe_load(file.read_text()))}
+    jsonschema.Draft202012Validator.check_schema(spec)
+    schema = {
+        "$id": f"{_HOME}/{group}.{kind}.whole",
+        "type": "object",
+        # `status` belongs to the operator, and no kind that the charts make has anything else.
+        "properties": {"apiVersion": {}, "kind": {}, "metadata": {"$ref": f"{_HOME}/shared#/$defs/meta"}, "spec": spec},
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "additionalProperties": False,
+    }
     return jsonschema.Draft202012Validator(schema, registry=_shared())
 
 
@@ -145,7 +154,7 @@ def closed(schema: Any) -> Any:
 
 @functools.cache
 def _shared() -> Registry[Any]:
-    """Offer shared.yaml to the schemas, and everything of the newest Kubernetes, which operators embed."""
+    """Offer shared.yaml to the schemas as `shared`, and everything of the newest Kubernetes, which operators embed."""
     definitions = closed(yaml.safe_load((SCHEMAS / "shared.yaml").read_text()))
     _, registry = _definitions(KUBERNETES[-1])
     resource: Resource[Any] = DRAFT202012.create_resource(definitions)

@@ -1,10 +1,13 @@
 """The strict check refuses what an API server would refuse or drop; what it lets pass is known to be good."""
 
 import copy
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from referencing.jsonschema import DRAFT202012
 from tests.charts import strictness
 from tests.charts.rendering import KUBERNETES, Object
 from tests.charts.strictness import closed, faults, is_of_kubernetes
@@ -121,18 +124,39 @@ def test_our_schemas_forbid_what_they_do_not_name() -> None:
 
 
 def test_a_schema_has_the_place_of_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder is the group, the file the kind and its version."""
-    monkeypatch.setattr(strictness, "SCHEMAS", tmp_path)
+    """The folder is the group, the file the kind and its version, and it describes `spec`."""
+    shutil.copy(strictness.SCHEMAS / "shared.yaml", tmp_path)
     (tmp_path / "acme.io").mkdir()
-    (tmp_path / "shared.yaml").write_text("$id: https://telemed.test/shared.yaml\n$defs: {}\n")
-    (tmp_path / "acme.io" / "Thing.v2.yaml").write_text(
-        "properties:\n  apiVersion: {}\n  kind: {}\n  metadata: {$ref: 'https://kubernetes.io/api/_definitions.json#/$defs/"
-        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'}\n"
-    )
-    strictness._shared.cache_clear()
-    thing: Object = {"apiVersion": "acme.io/v2", "kind": "Thing", "metadata": {"name": "a"}}
+    (tmp_path / "acme.io" / "Thing.v2.yaml").write_text("properties: {size: {$ref: shared#/$defs/quantity}}\n")
+    monkeypatch.setattr(strictness, "SCHEMAS", tmp_path)
+    thing: Object = {"apiVersion": "acme.io/v2", "kind": "Thing", "metadata": {"name": "a"}, "spec": {"size": "1Gi"}}
 
     assert faults(thing, "1.37") == []
-    assert faults({**thing, "spec": {}}, "1.37") != []
-    assert faults({**thing, "metadata": {"nam": "a"}}, "1.37") != []
-    strictness._shared.cache_clear()
+    assert "'colour' was unexpected" in faults({**thing, "spec": {"colour": 1}}, "1.37")[0]
+    assert "'1 GB'" in faults({**thing, "spec": {"size": "1 GB"}}, "1.37")[0]
+    assert "'nam' was unexpected" in faults({**thing, "metadata": {"name": "a", "nam": "a"}}, "1.37")[0]
+    assert "'status' was unexpected" in faults({**thing, "status": {}}, "1.37")[0]
+    assert "no schema" in faults({**thing, "kind": "Other"}, "1.37")[0]
+
+
+@pytest.mark.parametrize("file", sorted(strictness.SCHEMAS.glob("*/*.yaml")), ids=lambda file: file.stem)
+def test_our_schemas_are_whole(file: Path) -> None:
+    """Each says where it is from, and leads nowhere that is not there."""
+    kind, version, _ = file.name.split(".")
+    whole = strictness._ours(f"{file.parent.name}/{version}", kind)
+    assert whole is not None
+    schema = cast("Object", whole.schema)
+    spec = schema["properties"]["spec"]
+    resolver = (DRAFT202012.create_resource(schema) @ strictness._shared()).resolver(spec["$id"])
+
+    assert file.read_text().startswith("# ")
+    for reference in set(references(spec)):
+        resolver.lookup(reference)
+
+
+def references(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from (value for key, value in schema.items() if key == "$ref")
+        yield from (found for value in schema.values() for found in references(value))
+    elif isinstance(schema, list):
+        yield from (found for value in schema for found in references(value))
