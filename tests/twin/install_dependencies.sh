@@ -35,9 +35,9 @@ if [ ! -e "$policy" ]; then
 else
     trap 'rm -f "$log"' EXIT
 fi
+# shellcheck disable=SC2086 # one word for each package
 install() {
     $as_root apt-get update -qq &&
-        # shellcheck disable=SC2086 # one word for each package
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
 }
 if ! install >"$log" 2>&1; then
