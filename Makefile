@@ -11,10 +11,10 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: install-local ## Start the whole platform on this machine: real servers, demo data, http://localhost:3000
 	@exec $(BIN)/python -m telemed.cli run
@@ -71,6 +71,9 @@ format: install-dev ## Format the code and apply the safe fixes
 
 openapi: install-dev ## Write docs/openapi.json from the code
 	@$(BIN)/python -m telemed.cli openapi --output docs/openapi.json
+
+charts-release: install-dev ## Keep what the charts render in this version, for the next one to be compared with
+	@$(BIN)/python -m tests.charts.releases
 
 sbom: install-dev ## Write dist/telemed.cdx.json: what the image is made of, its licences and hashes (CycloneDX)
 	@$(BIN)/python requirements/sbom.py dist/telemed.cdx.json
