@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from tests.charts.immutability import refusals
-from tests.charts.releases import KEPT, Release, releases, version
+from tests.charts.releases import Release, releases, version
 from tests.charts.rendering import Object
-from tests.charts.scenarios import charts, scenarios
+from tests.charts.scenarios import charts
 
 
 @pytest.mark.parametrize("release", releases(), ids=str)
