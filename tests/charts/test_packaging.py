@@ -48,7 +48,7 @@ def test_a_package_holds_what_is_needed_and_nothing_else(chart: str, helm: str, 
     folder = CHARTS / chart
     kept = {
         str(path.relative_to(folder))
-        for part in ("templates", "files")
+        for part in ("templates", "files", "rules", "dashboards")
         for path in (folder / part).rglob("*")
         if path.is_file()
     }

@@ -1,0 +1,67 @@
+"""What a query of Prometheus asks for, and which metrics there are to ask for."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import promql_parser
+
+METRICS_PAGE = Path(__file__).parents[3] / "observability" / "metrics.md"
+_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|[^|]*\|([^|]*)\|", re.MULTILINE)
+# What Prometheus adds to whatever it scrapes from a pod.
+TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance"})
+
+
+@dataclass
+class Asked:
+    """The metrics that a query names, and the labels by which it picks or groups."""
+
+    metrics: set[str] = field(default_factory=set)
+    labels: set[str] = field(default_factory=set)
+
+
+def labels_by_metric() -> dict[str, frozenset[str]]:
+    """Return every series' name with its labels, as observability/metrics.md has them."""
+    known: dict[str, frozenset[str]] = {}
+    for name, kind, labels in _ROW.findall(METRICS_PAGE.read_text()):
+        own = frozenset(re.findall(r"`(\w+)`", labels))
+        if kind == "histogram":
+            known |= {f"{name}_bucket": own | {"le"}, f"{name}_sum": own, f"{name}_count": own}
+        else:
+            known[name] = own
+    return known
+
+
+def asked(query: str) -> Asked:
+    """Parse a query.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = Asked()
+    for expression in _parts(promql_parser.parse(query)):
+        if isinstance(expression, promql_parser.VectorSelector):
+            found.metrics.add(expression.name or "")
+            found.labels |= {matcher.name for matcher in expression.matchers.matchers}
+        elif isinstance(expression, promql_parser.AggregateExpr) and expression.modifier is not None:
+            found.labels |= set(expression.modifier.labels)
+    return found
+
+
+def unknown_in(query: str) -> set[str]:
+    """Return what a query asks for that nobody shows: metrics, and labels that none of its metrics has."""
+    known, wanted = labels_by_metric(), asked(query)
+    labels = TARGET_LABELS.union(*(known.get(name, frozenset()) for name in wanted.metrics))
+    return (wanted.metrics - known.keys()) | (wanted.labels - labels)
+
+
+def _parts(expression: promql_parser.Expr) -> Iterator[promql_parser.Expr]:
+    """Go through an expression and everything in it."""
+    yield expression
+    for name in ("expr", "lhs", "rhs", "param", "vector_selector"):
+        inner = getattr(expression, name, None)
+        if inner is not None:
+            yield from _parts(inner)
+    for argument in getattr(expression, "args", None) or ():
+        yield from _parts(argument)
