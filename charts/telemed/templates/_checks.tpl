@@ -43,6 +43,9 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- $hasAccount := or $component.serviceAccount.create $component.serviceAccount.name -}}
 {{- include "telemed.refuse" (dict "when" (not $hasAccount) "because" (printf
     "%s.serviceAccount.name is empty and serviceAccount.create is false: name one that exists." $where)) -}}
+{{- $common := .root.Values.defaults.serviceAccount -}}
+{{- include "telemed.refuse" (dict "when" (and $common.create $common.name) "because"
+    "defaults.serviceAccount has a name and create: every component would make the same one; name it in the component, or make it yourself.") -}}
 {{- end -}}
 
 {{- define "telemed.checkScaling" -}}

@@ -38,7 +38,7 @@ metadata:
   {{- end }}
 spec:
   restartPolicy: Never
-  {{- $account := dict "serviceAccountName" (include "telemed.nameOf" .) }}
+  {{- $account := dict "serviceAccountName" (include "telemed.serviceAccountName" .) }}
   {{- include "telemed.podFields" (merge $account .) | nindent 2 }}
   containers:
     - name: migrate
