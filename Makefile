@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ image: ## Build the container image: IMAGE=name:tag, TARGET=prod or dev
 	@DOCKER_BUILDKIT=1 docker build --file services/Dockerfile --target $(TARGET) --tag $(IMAGE) \
 		--build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" \
 		$(BUILD_ARGS) .
+
+charts: install-dev ## Write what is derived of the charts: schemas of values, tables in READMEs
+	@$(BIN)/python -m charts.generate
 
 # dev first: it holds everything, and the others follow its choices, so that what is tested is what is shipped.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \

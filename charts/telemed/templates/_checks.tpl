@@ -18,7 +18,8 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.checkSecrets" $part -}}
 {{- include "telemed.checkEnvironment" $part -}}
 {{- end -}}
-{{- include "telemed.checkSomebody" . -}}
+{{- include "telemed.checkNames" . -}}
+{{- include "telemed.checkOwner" . -}}
 {{- include "telemed.checkRoutes" . -}}
 {{- include "telemed.checkEntries" . -}}
 {{- include "telemed.checkCertificate" . -}}
@@ -28,9 +29,19 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.checkOwnersSecret" . -}}
 {{- end -}}
 
-{{- define "telemed.checkSomebody" -}}
+{{- define "telemed.checkNames" -}}
 {{- $none := include "telemed.components" . | fromJson | empty -}}
 {{- include "telemed.refuse" (dict "when" $none "because" "components: all are disabled; there is nothing to install.") -}}
+{{- $taken := list "default-deny" "ingress" "metrics" "migrate" "route" "secrets" "smoke" "test" "tls" -}}
+{{- range $name := keys .Values.components | sortAlpha -}}
+{{- include "telemed.refuse" (dict "when" (has $name $taken) "because" (printf
+    "components.%s: the chart has another part of that name; take another name." $name)) -}}
+{{- end -}}
+{{- $own := include "telemed.ownLabels" (dict "root" . "part" "any") | fromYaml -}}
+{{- range $label := concat (keys .Values.commonLabels) (keys .Values.defaults.podLabels) | sortAlpha -}}
+{{- include "telemed.refuse" (dict "when" (hasKey $own $label) "because" (printf
+    "The label %s is the chart's own: selectors hold it." $label)) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "telemed.checkComponent" -}}
@@ -93,6 +104,12 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.refuse" (dict "when" (has . $all) "because" (printf
     "settings.TRUSTED_PROXIES holds %s: then anybody could claim any address in X-Forwarded-For." .)) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "telemed.checkOwner" -}}
+{{- $isMissing := and (ne .Values.migration.mode "none") (not (hasKey .Values.secrets "OWNER_DATABASE_URL")) -}}
+{{- include "telemed.refuse" (dict "when" $isMissing "because"
+    "secrets.OWNER_DATABASE_URL does not say which Secret holds it, and the migration needs it: say it, or set migration.mode to none.") -}}
 {{- end -}}
 
 {{- define "telemed.checkRoutes" -}}
@@ -159,7 +176,7 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
     "externalSecrets.enabled is true, but externalSecrets.storeRef.name is empty: name the SecretStore or ClusterSecretStore.") -}}
 {{- include "telemed.refuse" (dict "when" (and $external.enabled (empty $external.secrets)) "because"
     "externalSecrets.enabled is true, but externalSecrets.secrets is empty: nothing would be made.") -}}
-{{- $owner := .Values.secrets.OWNER_DATABASE_URL.name -}}
+{{- $owner := dig "OWNER_DATABASE_URL" "name" "" .Values.secrets -}}
 {{- $tooLate := and $external.enabled (eq .Values.migration.mode "hook") (hasKey $external.secrets $owner) -}}
 {{- include "telemed.refuse" (dict "when" $tooLate "because" (printf
     "externalSecrets.secrets.%s comes with the release, but migration.mode hook needs it before: set migration.mode to job, or make the ExternalSecret outside of this release." $owner)) -}}

@@ -29,12 +29,17 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
+{{/* The chart's own labels, the same. */}}
+{{- define "telemed.ownLabels" -}}
+{{ include "telemed.selector" . }}
+app.kubernetes.io/version: {{ include "telemed.version" .root | quote }}
+app.kubernetes.io/part-of: telemed
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end -}}
+
 {{/* Labels of objects and pods: dict "root" $ "part" "auth", and perhaps "labels". The chart's own win. */}}
 {{- define "telemed.labels" -}}
-{{- $own := include "telemed.selector" . | fromYaml -}}
-{{- $_ := set $own "app.kubernetes.io/version" (include "telemed.version" .root) -}}
-{{- $_ := set $own "app.kubernetes.io/part-of" "telemed" -}}
-{{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $own := include "telemed.ownLabels" . | fromYaml -}}
 {{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
