@@ -5,7 +5,7 @@
 #   k8s/secrets.sh                       make what is missing in the cluster of kubectl's context; what exists is kept
 #   k8s/secrets.sh --output              print the manifests instead; asks no cluster, so everything in them is new
 #
-#   --no-replicas                        the database has one instance: nothing to read from beside the primary
+#   --replicas N                         of the database (2, beside the primary); --no-replicas for a single instance
 #   --cache standalone|sentinel|cluster  how the chart telemed-data runs the cache (standalone)
 #   --redis-url URL                      a cache elsewhere
 #   --sslmode MODE                       require: encrypted, and the network is trusted to lead to the right server
@@ -25,7 +25,7 @@ redis_url=
 sslmode=require
 context=
 is_output=false
-has_replicas=true
+replicas=2
 newline='
 '
 
@@ -50,8 +50,8 @@ read_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
             --output) is_output=true ;;
-            --no-replicas) has_replicas=false ;;
-            --cache | --redis-url | --sslmode | --context | --namespace | --data-namespace | --data-release)
+            --no-replicas) replicas=0 ;;
+            --replicas | --cache | --redis-url | --sslmode | --context | --namespace | --data-namespace | --data-release)
                 [ $# -ge 2 ] || fail "$1 needs a value."
                 set_option "$1" "$2"
                 shift
@@ -68,6 +68,7 @@ read_arguments() {
 
 set_option() {
     case $1 in
+        --replicas) replicas=$2 ;;
         --cache) cache=$2 ;;
         --redis-url) redis_url=$2 ;;
         --sslmode) sslmode=$2 ;;
@@ -82,6 +83,10 @@ check_prerequisites() {
     case $cache in
         standalone | sentinel | cluster) ;;
         *) fail "--cache must be standalone, sentinel or cluster, not $cache." ;;
+    esac
+    case $replicas in
+        [0-9]) ;;
+        *) fail "--replicas must be a number from 0 to 9, not $replicas." ;;
     esac
     command -v openssl > /dev/null || fail "openssl is needed and is not on PATH."
     if $is_output; then return; fi
@@ -119,11 +124,9 @@ DATA
 
 make_addresses() {
     if ! is_kept "$namespace" telemed-database; then
-        replicas=
-        if $has_replicas; then replicas=$(address telemed_api "$api" pooler-ro); fi
         put "$namespace" telemed-database Opaque <<DATA
   DATABASE_URL: $(encoded "$(address telemed_api "$api" pooler-rw)")
-  REPLICA_DATABASE_URLS: $(encoded "$replicas")
+  REPLICA_DATABASE_URLS: $(encoded "$(replica_addresses)")
   AUDITOR_DATABASE_URL: $(encoded "$(address telemed_audit_api "$audit_api" pooler-rw)")
   WORKER_DATABASE_URL: $(encoded "$(address telemed_jobs "$jobs" pooler-rw)")
   OWNER_DATABASE_URL: $(encoded "$(address telemed_owner "$owner" rw)")
@@ -171,6 +174,17 @@ random() {
 address() { # role, password, service
     printf 'postgresql://%s:%s@%s-%s.%s.svc:5432/%s?sslmode=%s' \
         "$1" "$2" "$data_release" "$3" "$data_namespace" "$database" "$sslmode"
+}
+
+# One pooler leads to all replicas, in turns: the address once for each, so that a read that met one which lags is tried at the
+# next one before the primary is asked.
+replica_addresses() {
+    left=$replicas
+    while [ "$left" -gt 0 ]; do
+        address telemed_api "$api" pooler-ro
+        left=$((left - 1))
+        if [ "$left" -gt 0 ]; then printf ','; fi
+    done
 }
 
 cache_address() {

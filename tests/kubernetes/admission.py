@@ -45,14 +45,19 @@ def built(folder: str) -> list[Object]:
     return list(yaml.safe_load_all(_built(ROOT / "k8s" / folder)))
 
 
+def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
+    """Return the objects of one kind by their names."""
+    return {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
+
+
 class Server:
     """The admission of one environment."""
 
     def __init__(self, overlay: str) -> None:
         objects = built(f"overlays/{overlay}")
-        self.policies = _named(objects, "ValidatingAdmissionPolicy")
-        self.bindings = _named(objects, "ValidatingAdmissionPolicyBinding")
-        self.namespaces = _named(objects, "Namespace")
+        self.policies = of_kind(objects, "ValidatingAdmissionPolicy")
+        self.bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
+        self.namespaces = of_kind(objects, "Namespace")
 
     def refusals(self, manifest: Object, namespace: str, operation: str = "CREATE") -> list[str]:
         """Return the messages with which the server would refuse the object, each after its policy's name."""
@@ -96,7 +101,3 @@ def _is_about(policy: Object, manifest: Object, operation: str) -> bool:
         and RESOURCES.get(manifest["kind"]) in rule["resources"]
         for rule in policy["matchConstraints"]["resourceRules"]
     )
-
-
-def _named(objects: list[Object], kind: str) -> dict[str, Object]:
-    return {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}

@@ -9,14 +9,14 @@ from tests.kubernetes.admission import Object
 # Each environment, and a name that is in its domain.
 OVERLAYS = {
     "local": "localhost",
-    "staging": "staging.telemed.example.com",
-    "production": "api.telemed.example.com",
+    "staging": "api.staging.telemed.example",
+    "production": "api.telemed.example",
 }
 DIGEST = "sha256:" + "5" * 64
 ROUTED: Object = {
     "image": {"digest": DIGEST},
-    "route": {"enabled": True, "parentRefs": [{"name": "telemed"}], "hostnames": ["api.telemed.example.com"]},
-    "ingress": {"enabled": True, "hosts": ["api.telemed.example.com"]},
+    "route": {"enabled": True, "parentRefs": [{"name": "telemed"}], "hostnames": ["api.telemed.example"]},
+    "ingress": {"enabled": True, "hosts": ["api.telemed.example"]},
 }
 
 

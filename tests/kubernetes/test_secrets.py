@@ -120,7 +120,9 @@ def test_addresses_carry_the_passwords_of_their_logins(secrets: Secrets) -> None
     """The application logs in as the database's roles were made."""
     assert set(secrets["telemed", "telemed-database"]) == set(ADDRESSES)
     for variable, login in ADDRESSES.items():
-        address = urlsplit(secrets["telemed", "telemed-database"][variable])
+        mentions = secrets["telemed", "telemed-database"][variable].split(",")
+        assert len(set(mentions)) == 1
+        address = urlsplit(mentions[0])
         assert (address.username, address.password) == tuple(
             secrets["telemed-data", login][key] for key in ("username", "password")
         )
@@ -131,7 +133,8 @@ def test_addresses_carry_the_passwords_of_their_logins(secrets: Secrets) -> None
 def test_only_the_migration_goes_past_the_poolers(secrets: Secrets) -> None:
     """Migrations need a session of their own; everybody else shares connections."""
     hosts = {
-        variable: urlsplit(address).hostname for variable, address in secrets["telemed", "telemed-database"].items()
+        variable: urlsplit(addresses.split(",")[0]).hostname
+        for variable, addresses in secrets["telemed", "telemed-database"].items()
     }
     assert hosts.pop("OWNER_DATABASE_URL") == "telemed-data-rw.telemed-data.svc"
     assert hosts.pop("REPLICA_DATABASE_URLS") == "telemed-data-pooler-ro.telemed-data.svc"
@@ -150,7 +153,7 @@ def test_the_application_accepts_them(
     monkeypatch.setenv("JWT_PUBLIC_KEY_FILES", str(tmp_path / "public.pem"))
     settings = Settings(_env_file=None)
     assert settings.owner_database == secrets["telemed", "telemed-database"]["OWNER_DATABASE_URL"]
-    assert len(settings.replica_databases) == 1
+    assert len(settings.replica_databases) == 2
     assert settings.redis_address == "redis://telemed-data-cache.telemed-data.svc:6379/0"
 
 
@@ -168,8 +171,11 @@ def test_the_address_of_the_cache_says_how_it_is_run(cache: str) -> None:
     assert parse_address(address).mode.value == cache
 
 
-def test_one_instance_has_no_replicas_to_ask() -> None:
-    """An empty variable counts as none."""
+def test_each_replica_is_named_once() -> None:
+    """The second mention is the second try, when the first replica lags; an empty variable counts as none."""
+    for option, mentions in ((["--replicas", "1"], 1), (["--replicas", "3"], 3), ([], 2)):
+        addresses = decoded(printed(*option))["telemed", "telemed-database"]["REPLICA_DATABASE_URLS"]
+        assert len(addresses.split(",")) == mentions
     assert decoded(printed("--no-replicas"))["telemed", "telemed-database"]["REPLICA_DATABASE_URLS"] == ""
 
 
@@ -221,6 +227,7 @@ def test_contradictions_are_refused_before_anything_is_made(cluster: Path, missi
     [
         (["--outptu"], "There is no option --outptu"),
         (["--cache"], "--cache needs a value"),
+        (["--replicas", "many"], "--replicas must be a number from 0 to 9, not many"),
         (["--cache", "ring"], "--cache must be standalone, sentinel or cluster, not ring"),
     ],
 )
