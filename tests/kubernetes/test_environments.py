@@ -1,14 +1,17 @@
 """The environments of k8s/ fit together: names, certificates, and secrets from outside."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.kubernetes.admission import built, of_kind
 from tests.kubernetes.test_secrets import decoded, printed
 
 pytestmark = pytest.mark.usefixtures("programs")
 
+ROOT = Path(__file__).parents[2]
 OUTSIDE = ("staging", "production")
 
 
@@ -82,3 +85,17 @@ def test_the_store_is_for_our_namespaces_only() -> None:
         assert store["spec"]["conditions"] == [{"namespaces": ["telemed", "telemed-data"]}]
         for secret in of_kind(built(f"overlays/{overlay}"), "ExternalSecret").values():
             assert secret["spec"]["secretStoreRef"] == {"kind": "ClusterSecretStore", "name": store["metadata"]["name"]}
+
+
+def test_productions_route_finds_its_gateway() -> None:
+    """The chart's example and the overlay name each other."""
+    objects = built("overlays/production")
+    gateway = of_kind(objects, "Gateway")["telemed"]
+    route = yaml.safe_load((ROOT / "charts" / "telemed" / "examples" / "production.yaml").read_text())["route"]
+    [parent] = route["parentRefs"]
+    assert (parent["namespace"], parent["name"]) == (gateway["metadata"]["namespace"], gateway["metadata"]["name"])
+    [listener] = [each for each in gateway["spec"]["listeners"] if each["name"] == parent["sectionName"]]
+    assert route["hostnames"] == [listener["hostname"]]
+    assert listener["allowedRoutes"]["namespaces"]["selector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "telemed"
+    }
