@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards lint typecheck format lock openapi charts charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ test-twin: install-dev ## Break the twin in every way under load, and judge what
 GUARDS := synchronous-commit shield token breaker
 test-guards: install-dev ## Take each guard of the twin away and see its drill fail
 	@$(BIN)/python -m tests.twin.drills --seeds "$(SEEDS)" --guard-off "$(or $(GUARD_OFF),$(GUARDS))" --expect-red
+
+measure: install-dev ## Measure anew what a request costs in CPU, for `telemed capacity`; takes three minutes
+	@$(BIN)/python load-tests/bench/measure.py
 
 lint: install-dev ## Check style, formatting and the floors of imports
 	@$(BIN)/python -m ruff check .

@@ -15,6 +15,7 @@ from telemed.audit.service import SERVICE as AUDIT
 from telemed.auth.commands import admin_app, keys_app
 from telemed.auth.service import SERVICE as AUTH
 from telemed.booking.service import SERVICE as BOOKING
+from telemed.capacity.command import capacity
 from telemed.consultation.service import SERVICE as CONSULTATION
 from telemed.kernel.service import Service
 from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
@@ -36,6 +37,7 @@ app.add_typer(outbox_app, name="outbox")
 app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")
 app.command()(smoke)
+app.command()(capacity)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""`telemed capacity`: from consultations a day to replicas, pools and connections."""
