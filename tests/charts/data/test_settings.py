@@ -124,7 +124,7 @@ def test_named_credentials_replace_those_of_the_machine() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"poolers": {"rw": {"instances": 3}}}, "3 pods (one more while rolling out) with 60 connections each are 240"),
+        ({"poolers": {"rw": {"instances": 4}}}, "4 pods (one more while rolling out) with 60 connections each are 300"),
         ({"poolers": {"ro": {"parameters": {"max_db_connections": "100"}}}}, "poolers.ro: 2 pods"),
         ({"postgres": {"maxConnections": 100}}, "leaves 80"),
         ({"postgres": {"instances": 1}}, "writes would wait for ever"),
