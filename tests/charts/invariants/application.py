@@ -5,7 +5,7 @@ Derived from the code wherever the code says it; what is only written down here 
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
@@ -19,21 +19,12 @@ from telemed.kernel.settings import DatabaseLogins, Settings
 
 # Commands that stay: they listen, and end by SIGTERM.
 LASTING_COMMANDS = {"serve", "work"}
-# Read by Python, uvloop and asyncio themselves and not by Settings: harmless, and useful to have.
+# Read by Python and libraries themselves and not by Settings: harmless, and useful to have.
+OF_LIBRARIES = ("MALLOC_", "OTEL_", "PYTHON", "SMOKE_", "SSL_CERT_", "UVICORN_")
 LIBRARIES = {
-    "MALLOC_ARENA_MAX",
-    "PYTHONASYNCIODEBUG",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONFAULTHANDLER",
-    "PYTHONHASHSEED",
-    "PYTHONMALLOC",
-    "PYTHONOPTIMIZE",
-    "PYTHONTRACEMALLOC",
-    "PYTHONUNBUFFERED",
-    "PYTHONUTF8",
-    "PYTHONWARNINGS",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
     "TELEMED_HOME",  # kernel/settings.py: LOCAL_PLATFORM_FILE
     "TMPDIR",
     "TZ",
@@ -107,7 +98,12 @@ def needed_secrets(words: list[str], algorithm: str) -> set[str]:
 
 def allowed_secrets(words: list[str], algorithm: str) -> set[str]:
     """Give the secret variables that a command may have: what it needs, and what makes it better."""
-    more = {"serve": {"REPLICA_DATABASE_URLS"}, "work": {"REPLICA_DATABASE_URLS", "PEPPER"}}
+    more = {
+        "serve": {"REPLICA_DATABASE_URLS"},
+        "work": {"REPLICA_DATABASE_URLS", "PEPPER"},
+        # Makes its doctor's account in the database, and derives the account's password (smoke/cast.py).
+        "smoke": {"DATABASE_URL", "PEPPER", "JWT_SECRET"},
+    }
     return needed_secrets(words, algorithm) | more.get(words[0], set())
 
 
@@ -159,9 +155,14 @@ def settings_of(container: Container) -> DatabaseLogins:
     Raises:
         ValidationError: it would not start.
     """
-    kind = _GivenLogins if command_of(container)[0] == "migrate" else _GivenSettings
     given = {name.lower(): value for name, value in environment(container).items() if value != ""}
-    return kind(**{name: value for name, value in given.items() if name in kind.model_fields})  # type: ignore[arg-type]  # text, as in an environment
+    return _read(command_of(container)[0] == "migrate", tuple(sorted(given.items())))
+
+
+@lru_cache(maxsize=4096)  # reading takes a millisecond, and every second invariant asks
+def _read(is_migration: bool, given: tuple[tuple[str, str], ...]) -> DatabaseLogins:
+    kind = _GivenLogins if is_migration else _GivenSettings
+    return kind(**{name: value for name, value in given if name in kind.model_fields})  # type: ignore[arg-type]  # text, as in an environment
 
 
 def readable_settings(container: Container) -> Settings | None:

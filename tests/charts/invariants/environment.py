@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from ipaddress import ip_network
 
 from pydantic import ValidationError
 from tests.charts.invariants.application import (
     LASTING_COMMANDS,
     LIBRARIES,
+    OF_LIBRARIES,
     command_of,
     commands,
     environment,
@@ -20,6 +22,7 @@ from tests.charts.invariants.application import (
     settings_of,
 )
 from tests.charts.invariants.invariant import invariant
+from tests.charts.invariants.leftout import VARIABLES, left_out
 from tests.charts.invariants.objects import Finding, Rendering, items
 
 from telemed.cli import DEPLOYABLES
@@ -38,8 +41,6 @@ SHARED = (
     "REDIS_PORT",
     "DATABASE_URL",
     "MANAGEMENT_PORT",
-    "AUDIT_KEEP_MONTHS",
-    "IDEMPOTENCY_KEEP_HOURS",
 )
 # A proxy that is trusted may say who somebody is. Wider than any cluster's own network is everybody.
 WIDEST_PROXIES = {4: 8, 6: 7}
@@ -51,7 +52,6 @@ AT_MOST = {
     "refresh_grace_seconds": 60,
     "refresh_token_seconds": 90 * 86400,
     "replica_max_lag_seconds": 30,
-    "max_body_bytes": 4 * 1024 * 1024,
     "bcrypt_threads": 8,
 }
 
@@ -92,12 +92,15 @@ def commands_exist(rendering: Rendering) -> Iterator[Finding]:
 
 @invariant("A misspelt setting is ignored without a word; the default is then in force.")
 def settings_are_known(rendering: Rendering) -> Iterator[Finding]:
-    known = {name.upper() for name in Settings.model_fields} | LIBRARIES
+    known = {name.upper() for name in Settings.model_fields}
     for container in ours(rendering):
         for variable in items(container.spec, "env"):
             name = str(variable.get("name"))
-            if name not in known and not name.startswith(("OTEL_", "UVICORN_")):
-                yield container.found("env", f"{name} is read by nobody")
+            if name in known or name in LIBRARIES or name.startswith(OF_LIBRARIES):
+                continue
+            meant = get_close_matches(name, known, 1, cutoff=0.85)
+            if meant or VARIABLES not in left_out(rendering, container.pod):
+                yield container.found("env", f"{name} is read by nobody{f': {meant[0]}?' if meant else ''}")
 
 
 @invariant(
@@ -163,8 +166,6 @@ def protection_is_not_loosened(rendering: Rendering) -> Iterator[Finding]:
         for name, bound in AT_MOST.items():
             if getattr(settings, name) > bound:
                 yield container.found("env", f"{name.upper()} must be at most {bound}")
-        if settings.log_level == "DEBUG":
-            yield container.found("env", "LOG_LEVEL=DEBUG is not for production")
 
 
 @invariant("A service that guards patients' data in production knows that it does.")

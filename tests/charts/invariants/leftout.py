@@ -1,21 +1,34 @@
 """What a release leaves out on purpose, and says so on the workload: everything else that is missing was lost."""
 
 from tests.charts.invariants.application import is_production
-from tests.charts.invariants.objects import Pod, Rendering, annotations_of
+from tests.charts.invariants.objects import Object, Pod, Rendering, annotations_of, labels_of
 
-# An annotation of the workload; its words are those below, separated by commas.
+# An annotation of the workload (charts/telemed/templates/_leftout.tpl); its words are those below, with commas.
 ANNOTATION = "telemed.local/left-out"
 NETWORK_POLICY = "network-policy"
 BUDGET = "disruption-budget"
+DRAIN = "drain"
+VARIABLES = "variables"  # rather more: others than the application reads
+EDGES = "edges"  # rather more: it talks to others than the rest does
 SPREAD = "spread"
 SECOND_REPLICA = "second-replica"
 
 
-def left_out(pod: Pod) -> set[str]:
-    """Give the words of what the pod's owner does without."""
-    return {word.strip() for word in annotations_of(pod.owner).get(ANNOTATION, "").split(",") if word.strip()}
+def left_out(rendering: Rendering, pod: Pod) -> set[str]:
+    """Give the words of what the pod does without. A Job or test does without what its release does without."""
+    if pod.is_lasting:
+        return _said(pod.owner)
+    release = labels_of(pod.owner).get("app.kubernetes.io/instance")
+    others = [
+        one.owner for one in rendering.lasting if labels_of(one.owner).get("app.kubernetes.io/instance") == release
+    ]
+    return set().union(*(_said(owner) for owner in others))
+
+
+def _said(owner: Object) -> set[str]:
+    return {word.strip() for word in annotations_of(owner).get(ANNOTATION, "").split(",") if word.strip()}
 
 
 def must_have(rendering: Rendering, pod: Pod, protection: str) -> bool:
     """Tell whether a pod must have a protection: in production, unless it says that it does without."""
-    return is_production(rendering) and protection not in left_out(pod)
+    return is_production(rendering) and protection not in left_out(rendering, pod)

@@ -11,6 +11,7 @@ from tests.charts.invariants.application import (
     services_of,
 )
 from tests.charts.invariants.invariant import invariant
+from tests.charts.invariants.leftout import DRAIN, left_out, must_have
 from tests.charts.invariants.objects import Container, Finding, Rendering, dig
 
 from telemed.kernel.http.drain import CUT_SHORT_WITHIN_SECONDS, LAST_ACCEPTED_WITHIN_SECONDS
@@ -53,10 +54,11 @@ def grace_covers_the_end(rendering: Rendering) -> Iterator[Finding]:
 def requests_arrive_during_the_news(rendering: Rendering) -> Iterator[Finding]:
     for container, _ in _lasting(rendering):
         asleep = pre_stop_seconds(container)
-        if services_of(command_of(container)) and not HEARD_WITHIN_SECONDS <= asleep <= LONGEST_PRE_STOP_SECONDS:
+        least = 0 if DRAIN in left_out(rendering, container.pod) else HEARD_WITHIN_SECONDS
+        if services_of(command_of(container)) and not least <= asleep <= LONGEST_PRE_STOP_SECONDS:
             yield container.found(
                 "lifecycle.preStop.sleep.seconds",
-                f"is {asleep}, must be {HEARD_WITHIN_SECONDS} to {LONGEST_PRE_STOP_SECONDS}",
+                f"is {asleep}, must be {least} to {LONGEST_PRE_STOP_SECONDS}",
             )
 
 
@@ -72,11 +74,8 @@ def pre_stop_needs_no_shell(rendering: Rendering) -> Iterator[Finding]:
 def drain_outlasts_the_gateways_checks(rendering: Rendering) -> Iterator[Finding]:
     least = float(Settings.model_fields["drain_seconds"].default)
     for container, settings in _lasting(rendering):
-        if (
-            services_of(command_of(container))
-            and settings.drain_seconds < least
-            and settings.environment == "production"
-        ):
+        is_asked = services_of(command_of(container)) and must_have(rendering, container.pod, DRAIN)
+        if is_asked and settings.drain_seconds < least:
             yield container.found("env", f"DRAIN_SECONDS is {settings.drain_seconds}, must be at least {least}")
 
 
@@ -125,33 +124,19 @@ def updates_lose_no_pod(rendering: Rendering) -> Iterator[Finding]:
 
 @invariant("A pod that dies in its first seconds must stop the update, and an update that is stuck must say so.")
 def updates_notice_failure(rendering: Rendering) -> Iterator[Finding]:
-    for deployment in rendering.of("Deployment"):
-        ready = int(dig(deployment, "spec.minReadySeconds", 0))
-        if ready < 1 or ready > 300:
-            yield (deployment, "spec.minReadySeconds", "must be 1 to 300")
-        patience = int(dig(deployment, "spec.progressDeadlineSeconds", 600))
-        boot = max(
-            (
-                int(dig(probe, "periodSeconds", 10)) * int(dig(probe, "failureThreshold", 3))
-                for probe in _startups(deployment)
-            ),
-            default=0,
-        )
-        if not ready + boot < patience <= 3600:
-            yield (
-                deployment,
-                "spec.progressDeadlineSeconds",
-                f"must be above {ready + boot} (boot and minReadySeconds)",
-            )
-        if deployment["spec"].get("paused"):
-            yield (deployment, "spec.paused", "must not be set")
-        if not 1 <= int(dig(deployment, "spec.revisionHistoryLimit", 10)) <= 20:
-            yield (deployment, "spec.revisionHistoryLimit", "must leave something to go back to: 1 to 20")
-
-
-def _startups(deployment: dict[str, object]) -> list[object]:
-    containers = dig(deployment, "spec.template.spec.containers", [])
-    return [container["startupProbe"] for container in containers if container.get("startupProbe")]
+    for pod in rendering.lasting:
+        thing = pod.owner
+        if thing["kind"] != "Deployment":
+            continue
+        ready = int(dig(thing, "spec.minReadySeconds", 0))
+        if not int(DRAIN not in left_out(rendering, pod)) <= ready <= 300:
+            yield (thing, "spec.minReadySeconds", "must be 1 to 300")
+        if not max(ready, 60) < int(dig(thing, "spec.progressDeadlineSeconds", 600)) <= 3600:
+            yield (thing, "spec.progressDeadlineSeconds", f"must be above {max(ready, 60)}, and at most 3600")
+        if thing["spec"].get("paused"):
+            yield (thing, "spec.paused", "must not be set")
+        if not 1 <= int(dig(thing, "spec.revisionHistoryLimit", 10)) <= 20:
+            yield (thing, "spec.revisionHistoryLimit", "must leave something to go back to: 1 to 20")
 
 
 @invariant("Members of a set come and go one by one, and are all known.")

@@ -51,14 +51,12 @@ def _ports(rendering: Rendering, monitor: Object) -> list[set[str]]:
     ]
 
 
-@invariant("Metrics are asked for where they are, often enough for an alarm of minutes, and under their own labels.")
+@invariant("Metrics are asked for where they are, often enough for an alarm of minutes.")
 def metrics_are_asked_for(rendering: Rendering) -> Iterator[Finding]:
     for monitor in rendering.of("ServiceMonitor", "PodMonitor"):
         for path, endpoint in _endpoints(monitor):
             if endpoint.get("path", "/metrics") != "/metrics":
                 yield (monitor, f"{path}.path", "must be /metrics")
-            if endpoint.get("honorLabels"):
-                yield (monitor, f"{path}.honorLabels", "lets a target say whose metrics they are")
             interval, patience = str(endpoint.get("interval", "30s")), str(endpoint.get("scrapeTimeout", "10s"))
             if not 5 <= _seconds(interval) <= 60:
                 yield (monitor, f"{path}.interval", f"{interval}: must be 5s to 60s")

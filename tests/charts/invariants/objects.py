@@ -3,7 +3,7 @@
 Knows Kubernetes, and nothing of the values that an object was made from.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -86,20 +86,20 @@ class Pod:
     owner: Object
     path: str
 
-    @property
+    @cached_property
     def template(self) -> Object:
         """Give metadata and spec, as the owner writes them."""
         return dict(dig(self.owner, self.path, {})) if self.path else self.owner
 
-    @property
+    @cached_property
     def spec(self) -> Object:
         return dict(self.template.get("spec") or {})
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         return labels_of(self.template)
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
         return annotations_of(self.template)
 
@@ -120,7 +120,7 @@ class Pod:
         """Say that something is wrong with the pod."""
         return (self.owner, self.at(path), message)
 
-    @property
+    @cached_property
     def containers(self) -> list["Container"]:
         """Give all containers, those for the start included."""
         return [
@@ -134,7 +134,7 @@ class Pod:
         """Give the first container: what the pod is for."""
         return next(one for one in self.containers if ".containers" in f".{one.path.removeprefix('spec.')}")
 
-    @property
+    @cached_property
     def volumes(self) -> dict[str, Object]:
         return {str(volume.get("name")): dict(volume) for volume in items(self.spec, "volumes")}
 
@@ -155,15 +155,15 @@ class Container:
     def name(self) -> str:
         return str(self.spec.get("name"))
 
-    @property
+    @cached_property
     def ports(self) -> dict[str, int]:
         return {str(port.get("name")): port.get("containerPort") for port in items(self.spec, "ports")}
 
-    @property
+    @cached_property
     def mounts(self) -> list[Object]:
         return items(self.spec, "volumeMounts")
 
-    @property
+    @cached_property
     def security(self) -> Object:
         """Give what is in force: the container's own security context over the pod's."""
         return {**dig(self.pod.spec, "securityContext", {}), **dig(self.spec, "securityContext", {})}
@@ -173,7 +173,14 @@ class Rendering:
     """The objects of one rendering, or of several that are installed into one cluster."""
 
     def __init__(self, objects: Iterable[Object]) -> None:
+        self._worked_out: dict[str, Any] = {}  # by name, what `worked_out` was asked for
         self.objects = [thing for thing in objects if thing and thing.get("kind") not in NOT_SENT]
+
+    def worked_out(self, name: str, work: Callable[[], Any]) -> Any:  # Any: whatever *work* gives
+        """Give what *work* gives, which is done once: several checks need the same."""
+        if name not in self._worked_out:
+            self._worked_out[name] = work()
+        return self._worked_out[name]
 
     def of(self, *kinds: str) -> list[Object]:
         """Give the objects of these kinds."""

@@ -5,7 +5,8 @@ Source: kubernetes.io, "Network Policies", and the field descriptions of network
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
 from tests.charts.invariants.objects import Object, Pod, chosen, dig, items, matches
@@ -13,6 +14,12 @@ from tests.charts.invariants.objects import Object, Pod, chosen, dig, items, mat
 Direction = Literal["Ingress", "Egress"]
 _FIELDS: dict[Direction, tuple[str, str]] = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 _NAME = "kubernetes.io/metadata.name"
+_address = cache(ip_address)
+
+
+@cache
+def _network(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr, strict=False)
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,23 @@ def end_of(pod: Pod) -> End:
     return End(namespace=pod.namespace, labels=pod.labels, ports=ports, name=pod.owner["metadata"]["name"])
 
 
-def governing(policies: list[Object], pod: Pod, direction: Direction) -> list[Object]:
-    """Give the policies that restrict a pod in a direction; without any, everything is allowed."""
-    return [
-        policy
-        for policy in policies
-        if direction in types_of(policy)
-        and pod in chosen(dig(policy, "spec.podSelector", {}), [pod], dig(policy, "metadata.namespace", ""))
-    ]
+class Policies:
+    """The policies of one rendering. Whom each of them governs is worked out once."""
+
+    def __init__(self, objects: list[Object]) -> None:
+        self.objects = objects
+        self._governing: dict[tuple[Pod, Direction], list[Object]] = {}
+
+    def governing(self, pod: Pod, direction: Direction) -> list[Object]:
+        """Give the policies that restrict a pod in a direction; without any, everything is allowed."""
+        if (pod, direction) not in self._governing:
+            self._governing[(pod, direction)] = [
+                policy
+                for policy in self.objects
+                if direction in types_of(policy)
+                and pod in chosen(dig(policy, "spec.podSelector", {}), [pod], dig(policy, "metadata.namespace", ""))
+            ]
+        return self._governing[(pod, direction)]
 
 
 def types_of(policy: Object) -> set[str]:
@@ -58,9 +74,9 @@ def types_of(policy: Object) -> set[str]:
     return set(said) if said else {"Ingress"} | ({"Egress"} if items(policy, "spec.egress") else set())
 
 
-def rules_of(policies: list[Object], pod: Pod, direction: Direction) -> Iterator[Object]:
+def rules_of(policies: Policies, pod: Pod, direction: Direction) -> Iterator[Object]:
     """Give the rules that let something through, to or from a pod."""
-    for policy in governing(policies, pod, direction):
+    for policy in policies.governing(pod, direction):
         yield from items(policy, f"spec.{_FIELDS[direction][0]}")
 
 
@@ -69,11 +85,9 @@ def peers_of(rule: Object, direction: Direction) -> list[Object]:
     return items(rule, _FIELDS[direction][1])
 
 
-def is_let_through(
-    policies: list[Object], pod: Pod, direction: Direction, other: End, port: int, protocol: str
-) -> bool:
+def is_let_through(policies: Policies, pod: Pod, direction: Direction, other: End, port: int, protocol: str) -> bool:
     """Tell whether the pod's side allows a connection: from *other* to its port, or from it to *other*'s port."""
-    restricting = governing(policies, pod, direction)
+    restricting = policies.governing(pod, direction)
     if not restricting:
         return True
     ports = end_of(pod).ports if direction == "Ingress" else other.ports
@@ -105,9 +119,9 @@ def _fits(peer: Object, other: End, own_namespace: str) -> bool:
     if "ipBlock" in peer:
         if not other.address:
             return False
-        address, block = ip_address(other.address), peer["ipBlock"]
-        out = any(address in ip_network(cidr, strict=False) for cidr in block.get("except") or [])
-        return address in ip_network(block["cidr"], strict=False) and not out
+        address, block = _address(other.address), peer["ipBlock"]
+        out = any(address in _network(cidr) for cidr in block.get("except") or [])
+        return address in _network(block["cidr"]) and not out
     if not other.is_pod:
         return False
     if "namespaceSelector" in peer:
@@ -124,7 +138,7 @@ def example_of(peer: Object, own_namespace: str) -> End | None:
     Knows equality, In and Exists, which is what is used; of an address block it is the first address.
     """
     if "ipBlock" in peer:
-        return End(address=str(ip_network(peer["ipBlock"]["cidr"], strict=False)[1]))
+        return End(address=str(_network(peer["ipBlock"]["cidr"])[1]))
     spaces = _labels_for(peer.get("namespaceSelector") or {})
     namespace = spaces.get(_NAME, "somewhere") if "namespaceSelector" in peer else own_namespace
     labels = _labels_for(peer.get("podSelector") or {})

@@ -82,6 +82,15 @@ def _problem(name: str, source: Object, optional: Collection[str]) -> str:
     return "must not be optional" if reference.get("optional") and name not in optional else ""
 
 
+@invariant("A variable that holds another one's secret gives a pod a login that it must not have.")
+def references_mean_their_name(rendering: Rendering) -> Iterator[Finding]:
+    for container in ours(rendering):
+        for name, variable in _given(container).items():
+            key = dig(variable, "valueFrom.secretKeyRef.key", name)
+            if is_secret(name) and key != name and is_secret(key):
+                yield container.found("env", f"{name} holds {key}")
+
+
 @invariant("A key that a pod does not need is a key that it can lose: the owner's is the migration's alone.")
 def pods_hold_only_what_they_need(rendering: Rendering) -> Iterator[Finding]:
     for container in ours(rendering):

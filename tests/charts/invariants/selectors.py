@@ -112,17 +112,8 @@ def monitors_find_their_targets(rendering: Rendering) -> Iterator[Finding]:
 @invariant("Pods are spread against their own kind, or not at all.")
 def spread_counts_own_pods(rendering: Rendering) -> Iterator[Finding]:
     for pod in rendering.lasting:
-        rules = [
-            (f"spec.topologySpreadConstraints[{n}].labelSelector", rule.get("labelSelector"))
-            for n, rule in enumerate(items(pod.spec, "topologySpreadConstraints"))
-        ]
-        for weight in ("required", "preferred"):
-            for number, term in enumerate(
-                items(pod.spec, f"affinity.podAntiAffinity.{weight}DuringSchedulingIgnoredDuringExecution")
-            ):
-                inner = term.get("podAffinityTerm", term)
-                rules.append((f"spec.affinity.podAntiAffinity.{weight}[{number}]", inner.get("labelSelector")))
-        for path, selector in rules:
+        for number, rule in enumerate(items(pod.spec, "topologySpreadConstraints")):
+            path, selector = f"spec.topologySpreadConstraints[{number}].labelSelector", rule.get("labelSelector")
             if not matches(selector, pod.labels) or set(dig(selector, "matchLabels", {})) - LASTING_LABELS:
                 yield pod.found(path, "must match this workload's pods, by labels that never change")
             elif len(_matched(rendering, selector, pod.namespace)) > 1:
