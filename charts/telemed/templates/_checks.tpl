@@ -14,6 +14,7 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- $part := dict "root" $ "part" $name "component" $component -}}
 {{- include "telemed.checkComponent" $part -}}
 {{- include "telemed.checkScaling" $part -}}
+{{- include "telemed.checkRollout" $part -}}
 {{- include "telemed.checkDrain" $part -}}
 {{- include "telemed.checkSecrets" $part -}}
 {{- include "telemed.checkEnvironment" $part -}}
@@ -65,6 +66,15 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.refuse" (dict "when" $isWrong "because" (printf
     "components.%s.autoscaling.minReplicas (%v) is above maxReplicas (%v)."
     .part $scaling.minReplicas $scaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- define "telemed.checkRollout" -}}
+{{- $rollout := .component.rollout -}}
+{{- $startup := .component.probes.startup -}}
+{{- $needed := add $rollout.minReadySeconds (mul $startup.periodSeconds $startup.failureThreshold) -}}
+{{- include "telemed.refuse" (dict "when" (le ($rollout.progressDeadlineSeconds | int64) $needed) "because" (printf
+    "components.%s.rollout.progressDeadlineSeconds (%v) is not above minReadySeconds and the time that probes.startup gives (%d): an update would count as failed while pods still start."
+    .part $rollout.progressDeadlineSeconds $needed)) -}}
 {{- end -}}
 
 {{- define "telemed.checkDrain" -}}

@@ -22,7 +22,7 @@ Name of the Job. A Job's template cannot be changed, so a plain one is another J
 settings), and the same one, which has run already, when nothing does. A hook is made anew each time.
 */}}
 {{- define "telemed.migrationName" -}}
-{{- $hash := include "telemed.migrationPod" . | sha256sum | trunc 8 -}}
+{{- $hash := list .root.Chart.Version (include "telemed.migrationPod" .) | toJson | sha256sum | trunc 8 -}}
 {{- $part := eq .root.Values.migration.mode "job" | ternary (printf "migrate-%s" $hash) "migrate" -}}
 {{- include "telemed.nameOf" (dict "root" .root "part" $part) -}}
 {{- end -}}
