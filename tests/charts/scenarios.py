@@ -17,6 +17,8 @@ LONGEST_RELEASE = "a-release-name-as-long-as-helm-allows-it-" + "x" * 12  # 53 c
 # By the name of the scenario, the options of `render`.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "telemed/longest-release-name": {"release": LONGEST_RELEASE},
+    "telemed-data/longest-release-name": {"release": LONGEST_RELEASE},
+    "telemed-observability/longest-release-name": {"release": LONGEST_RELEASE},
     "telemed/other-release-name": {"release": "prod", "namespace": "care"},
     "telemed/upgraded": {"is_upgrade": True},
     "telemed/everything-on": {"api_versions": ("keda.sh/v1alpha1", "gateway.networking.k8s.io/v1")},

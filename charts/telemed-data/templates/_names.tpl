@@ -40,3 +40,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $digest := ternary (printf "@%s" .digest) "" (ne .digest "") -}}
 {{ .repository }}:{{ .tag }}{{ $digest }}
 {{- end -}}
+
+{{/* Labels of a PodMonitor of (root, component): those by which Prometheus selects it win over everybody's. */}}
+{{- define "telemed-data.monitorLabels" -}}
+{{- $root := index . 0 -}}
+{{- merge (deepCopy $root.Values.monitoring.podMonitors.labels) (include "telemed-data.labels" . | fromYaml) | toYaml -}}
+{{- end -}}

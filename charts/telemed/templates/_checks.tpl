@@ -52,6 +52,11 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
     "%s.args is empty: it says what the component is, such as [serve, booking] or [work]." $where)) -}}
 {{- include "telemed.refuse" (dict "when" (and $component.routes (not $component.http)) "because" (printf
     "%s.routes names paths, but %s.http is false: nobody would answer them." $where $where)) -}}
+{{- $own := include "telemed.ownLabels" . | fromYaml -}}
+{{- range $label := keys $component.podLabels | sortAlpha -}}
+{{- include "telemed.refuse" (dict "when" (hasKey $own $label) "because" (printf
+    "%s.podLabels: the label %s is the chart's own: selectors hold it." $where $label)) -}}
+{{- end -}}
 {{- $hasAccount := or $component.serviceAccount.create $component.serviceAccount.name -}}
 {{- include "telemed.refuse" (dict "when" (not $hasAccount) "because" (printf
     "%s.serviceAccount.name is empty and serviceAccount.create is false: name one that exists." $where)) -}}
