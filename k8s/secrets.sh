@@ -42,6 +42,7 @@ main() {
     make_login telemed-audit-api telemed_audit_api "$audit_api"
     make_login telemed-jobs telemed_jobs "$jobs"
     make_login telemed-monitor telemed_monitor "$(random)"
+    make_cache
     make_addresses
     make_keys
 }
@@ -107,6 +108,11 @@ telemed-database in $namespace exists and would hold another password: delete it
 telemed-database) and run this again, or make $login yourself."
         done
     fi
+    if [ -z "$redis_url" ] && exists "$namespace" telemed-cache && ! exists "$data_namespace" telemed-cache; then
+        fail "The Secret telemed-cache is missing in $data_namespace, but the one in $namespace exists and would hold \
+another password: delete it (kubectl delete secret -n $namespace telemed-cache) and run this again, or, if the cache is \
+elsewhere, say so with --redis-url."
+    fi
     if exists "$namespace" telemed-verification-keys && ! exists "$namespace" telemed-signing-key; then
         fail "The Secret telemed-verification-keys exists in $namespace, but telemed-signing-key does not: restore it, \
 or delete telemed-verification-keys as well; whoever is logged in then has to refresh."
@@ -119,6 +125,14 @@ make_login() { # Secret, role, password
     put "$data_namespace" "$1" kubernetes.io/basic-auth 'cnpg.io/reload: "true"' <<DATA
   username: $(encoded "$2")
   password: $(encoded "$3")
+DATA
+}
+
+make_cache() {
+    cache_password=$(password_of telemed-cache)
+    if is_kept "$data_namespace" telemed-cache; then return; fi
+    put "$data_namespace" telemed-cache Opaque <<DATA
+  password: $(encoded "$cache_password")
 DATA
 }
 
@@ -188,12 +202,18 @@ replica_addresses() {
 }
 
 cache_address() {
-    host=$data_release-cache.$data_namespace.svc
+    host=$data_release-cache
     case $cache in
-        standalone) printf 'redis://%s:6379/0' "$host" ;;
-        sentinel) printf 'redis+sentinel://%s:26379/telemed' "$host" ;;
-        cluster) printf 'redis+cluster://%s:6379' "$host" ;;
+        standalone) printf 'redis://:%s@%s.%s.svc:6379/0' "$cache_password" "$host" "$data_namespace" ;;
+        cluster) printf 'redis+cluster://:%s@%s.%s.svc:6379' "$cache_password" "$host" "$data_namespace" ;;
+        # Each by itself: a majority of them has to be asked.
+        sentinel) printf 'redis+sentinel://:%s@%s,%s,%s/telemed' "$cache_password" \
+            "$(sentinel 0)" "$(sentinel 1)" "$(sentinel 2)" ;;
     esac
+}
+
+sentinel() { # number
+    printf '%s-sentinel-%s.%s-sentinel.%s.svc:26379' "$host" "$1" "$host" "$data_namespace"
 }
 
 put() { # namespace, name, type, label; data on standard input

@@ -87,7 +87,7 @@ prepare_namespaces() {
     step "Namespaces, policies, Gateway, Secrets"
     run kubectl --context "$context" apply --server-side --kustomize k8s/kind
     make_certificate
-    run k8s/secrets.sh --context "$context" --no-replicas
+    run k8s/secrets.sh --context "$context"
 }
 
 # For the name localhost, by itself: nobody signs it, so `curl --insecure`, or trust it as README.md says.

@@ -92,14 +92,16 @@ def stored(cluster: Path) -> Secrets:
 
 def test_all_secrets_are_made_and_no_other(secrets: Secrets) -> None:
     """The charts refer to these names; each is in the namespace of who reads it."""
-    wanted = {("telemed-data", name) for name in LOGINS} | {("telemed", name) for name in APPLICATION}
+    wanted = {("telemed-data", name) for name in {*LOGINS, "telemed-cache"}} | {
+        ("telemed", name) for name in APPLICATION
+    }
     assert set(secrets) == wanted
 
 
 def test_logins_are_of_the_type_that_the_operator_reads(secrets: Secrets) -> None:
     """CloudNativePG takes user and password from Secrets for basic authentication, and only notices labelled ones."""
     for manifest in printed():
-        if manifest["metadata"]["namespace"] == "telemed-data":
+        if manifest["metadata"]["name"] in LOGINS:
             assert manifest["type"] == "kubernetes.io/basic-auth"
             assert manifest["metadata"]["labels"]["cnpg.io/reload"] == "true"
     for name, role in LOGINS.items():
@@ -154,7 +156,7 @@ def test_the_application_accepts_them(
     settings = Settings(_env_file=None)
     assert settings.owner_database == secrets["telemed", "telemed-database"]["OWNER_DATABASE_URL"]
     assert len(settings.replica_databases) == 2
-    assert settings.redis_address == "redis://telemed-data-cache.telemed-data.svc:6379/0"
+    assert settings.redis_address.endswith("@telemed-data-cache.telemed-data.svc:6379/0")
 
 
 def test_the_keys_are_a_pair(secrets: Secrets) -> None:
@@ -167,8 +169,18 @@ def test_the_keys_are_a_pair(secrets: Secrets) -> None:
 @pytest.mark.parametrize("cache", ["standalone", "sentinel", "cluster"])
 def test_the_address_of_the_cache_says_how_it_is_run(cache: str) -> None:
     """The client follows failovers by the scheme."""
-    address = decoded(printed("--cache", cache))["telemed", "telemed-cache"]["REDIS_URL"]
-    assert parse_address(address).mode.value == cache
+    made = decoded(printed("--cache", cache))
+    address = parse_address(made["telemed", "telemed-cache"]["REDIS_URL"])
+    assert address.mode.value == cache
+    assert address.credentials.password == made["telemed-data", "telemed-cache"]["password"]
+    assert len(address.seeds) == (3 if cache == "sentinel" else 1)
+
+
+def test_a_cache_elsewhere_is_named_as_it_is(cluster: Path) -> None:
+    """Whoever manages it knows its address; and it stays, whatever else is made anew."""
+    url = "rediss://:secret@cache.example.com:6380/0"
+    assert apply(cluster, "--redis-url", url).returncode == 0
+    assert stored(cluster)["telemed", "telemed-cache"] == {"REDIS_URL": url}
 
 
 def test_each_replica_is_named_once() -> None:
@@ -194,7 +206,7 @@ def test_what_is_missing_is_made_of_what_exists(cluster: Path) -> None:
     """Addresses and public key follow from the passwords and the private key that are in use."""
     apply(cluster)
     before = stored(cluster)
-    for name in ("telemed-database", "telemed-verification-keys"):
+    for name in ("telemed-database", "telemed-cache", "telemed-verification-keys"):
         (cluster / "telemed" / name).unlink()
     answer = apply(cluster)
     assert answer.returncode == 0, answer.stderr
@@ -215,11 +227,11 @@ def test_contradictions_are_refused_before_anything_is_made(cluster: Path, missi
     """Half of a pair cannot be made anew."""
     apply(cluster)
     (cluster / missing).unlink()
-    (cluster / "telemed" / "telemed-cache").unlink()
+    (cluster / "telemed" / "telemed-identity").unlink()
     answer = apply(cluster)
     assert answer.returncode == 1
     assert sentence in answer.stderr
-    assert not (cluster / "telemed" / "telemed-cache").exists()
+    assert not (cluster / "telemed" / "telemed-identity").exists()
 
 
 @pytest.mark.parametrize(
