@@ -59,11 +59,14 @@ def test_a_package_holds_what_is_needed_and_nothing_else(chart: str, helm: str, 
 
 
 @pytest.mark.parametrize("chart", charts())
-def test_a_chart_asks_for_the_kubernetes_that_it_is_proven_for(chart: str) -> None:
-    """An older one would refuse a field, half-way through an installation; Helm says so before it."""
+def test_a_chart_asks_for_a_kubernetes_that_knows_its_fields(chart: str) -> None:
+    """An older one would refuse a field, half-way through an installation; Helm says so before it.
+
+    Proven is 1.34 to 1.37. All fields are known from 1.31 on, and Helm 3.17 without a cluster takes itself for 1.32.
+    """
     description = yaml.safe_load((CHARTS / chart / "Chart.yaml").read_text())
 
     # With -0, or the versions of managed clusters (v1.34.2-gke.5) would count as older.
-    assert description["kubeVersion"] == ">=1.34.0-0"
+    assert description["kubeVersion"] == ">=1.31.0-0"
     assert description["apiVersion"] == "v2"
     assert description["type"] == "application"

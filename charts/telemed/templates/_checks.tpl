@@ -21,6 +21,7 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- end -}}
 {{- include "telemed.checkNames" . -}}
 {{- include "telemed.checkOwner" . -}}
+{{- include "telemed.checkAgreement" . -}}
 {{- include "telemed.checkRoutes" . -}}
 {{- include "telemed.checkEntries" . -}}
 {{- include "telemed.checkCertificate" . -}}
@@ -71,6 +72,19 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.refuse" (dict "when" $isWrong "because" (printf
     "components.%s.autoscaling.minReplicas (%v) is above maxReplicas (%v)."
     .part $scaling.minReplicas $scaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- define "telemed.checkAgreement" -}}
+{{- $said := dict -}}
+{{- range $name, $component := include "telemed.components" . | fromJson -}}
+{{- $settings := include "telemed.settings" (dict "root" $ "component" $component) | fromJson -}}
+{{- range $setting := list "JWT_ALGORITHM" "JWT_ISSUER" "JWT_AUDIENCE" -}}
+{{- $own := get $settings $setting -}}
+{{- include "telemed.refuse" (dict "when" (ne $own (get $said $setting | default $own)) "because" (printf
+    "components.%s.settings.%s differs from the other components': they would refuse each other's tokens; say it in `settings`." $name $setting)) -}}
+{{- $_ := set $said $setting $own -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "telemed.checkRollout" -}}

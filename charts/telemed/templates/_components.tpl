@@ -41,11 +41,16 @@ Components: what values say of them, merged.
 {{- get $byRoute .path | default (get $byRoute "/") -}}
 {{- end -}}
 
-{{/* A component's image: dict "root" $ "component" …. The digest wins. */}}
+{{/*
+A component's image: dict "root" $ "component" …. The digest wins over the tag, but what a component says over what is said for
+all: a tag of its own is not undone by everybody's digest.
+*/}}
 {{- define "telemed.image" -}}
-{{- $image := merge (deepCopy .component.image) .root.Values.image -}}
+{{- $own := .component.image -}}
+{{- $image := merge (deepCopy $own) .root.Values.image -}}
 {{- $version := printf ":%s" ($image.tag | default .root.Chart.AppVersion) -}}
-{{- printf "%s%s" $image.repository ($image.digest | empty | ternary $version (printf "@%s" $image.digest)) -}}
+{{- $digest := (and (not (empty $own.tag)) (empty $own.digest)) | ternary "" $image.digest -}}
+{{- printf "%s%s" $image.repository (empty $digest | ternary $version (printf "@%s" $digest)) -}}
 {{- end -}}
 
 {{/* When it is fetched, the same. */}}

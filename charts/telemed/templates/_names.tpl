@@ -7,11 +7,15 @@ Names and labels. All names are at most 63 characters long, whatever the release
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The beginning of every object's name: the release's, with the chart's unless it is in there already. */}}
+{{/*
+The beginning of every object's name: the release's, with the chart's unless it is in there already. A release's name may have
+dots and begin with a digit, a Service's may not.
+*/}}
 {{- define "telemed.fullname" -}}
 {{- $name := include "telemed.chartName" . -}}
 {{- $long := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- default $long .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- $plain := regexReplaceAll "^([0-9])" (replace "." "-" $long) "r${1}" -}}
+{{- default $plain .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* Name of a part: dict "root" $ "part" "auth". Too long a beginning is cut, and told apart from others like it by its hash. */}}
@@ -29,10 +33,10 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
 
-{{/* The chart's own labels, the same. */}}
+{{/* The chart's own labels, the same, and perhaps "component" …. */}}
 {{- define "telemed.ownLabels" -}}
 {{ include "telemed.selector" . }}
-app.kubernetes.io/version: {{ include "telemed.version" .root | quote }}
+app.kubernetes.io/version: {{ include "telemed.version" . | quote }}
 app.kubernetes.io/part-of: telemed
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
@@ -43,9 +47,10 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{/* The version as a label can hold it. */}}
+{{/* The version as a label can hold it: dict "root" $, and perhaps "component" …. */}}
 {{- define "telemed.version" -}}
-{{- default .Chart.AppVersion .Values.image.tag | replace "+" "_" | trunc 63 | trimAll "-_." -}}
+{{- $image := merge (dict) (dig "component" "image" (dict) .) .root.Values.image -}}
+{{- $image.tag | default .root.Chart.AppVersion | replace "+" "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/*
@@ -56,6 +61,7 @@ name: {{ .name | default (include "telemed.nameOf" .) }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "telemed.labels" . | nindent 2 }}
+  helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
