@@ -54,7 +54,7 @@ check_prerequisites() {
         command -v "$program" > /dev/null || fail "$program is needed and is not on PATH."
     done
     docker info > /dev/null 2>&1 || fail "Docker does not answer; is it running, and may you use it?"
-    helm version --short | grep -Eq '^v([4-9]|3\.1[4-9])' || fail "Helm 3.14 or later is needed."
+    helm version --short | grep -Eq '^v([4-9]|3\.(1[7-9]|[2-9][0-9]))' || fail "Helm 3.17 or later is needed."
 }
 
 make_cluster() {
