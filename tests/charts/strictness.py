@@ -1,8 +1,9 @@
-"""Check an object against the schema of its kind as strictly as can be: no unknown field, no other type, no null.
+"""Check an object against the schema of its kind as strictly as can be.
 
-Kinds of Kubernetes come from the published schemas of its versions (the package kubernetes-validate brings them, its
-own function reads two megabytes for each object), those of operators from schemas/, which are ours: a kind without a
-schema is a fault too.
+No unknown field, no other type, no null, nothing twice in a list whose entries have keys (Helm 4 applies on the server,
+which refuses that; Helm 3 did not). Kinds of Kubernetes come from the published schemas of its versions: the package
+kubernetes-validate brings them, whose own function reads two megabytes for each object. Those of operators come from
+schemas/, which are ours: a kind without a schema is a fault too.
 """
 
 import functools
@@ -86,6 +87,25 @@ def _validator(manifest: Object, kubernetes: str) -> jsonschema.Draft202012Valid
     return _ours(manifest["apiVersion"], manifest["kind"])
 
 
+def _distinct(
+    _validator: object, keys: list[str], entries: object, _schema: object
+) -> Iterator[jsonschema.ValidationError]:
+    """Refuse two entries with the same keys, in a list that a server merges by them."""
+    seen = set()
+    for entry in entries if isinstance(entries, list) else []:
+        key = json.dumps([entry.get(name, _KEYS_DEFAULT.get(name)) for name in keys if isinstance(entry, dict)])
+        if key in seen:
+            yield jsonschema.ValidationError(f"two entries have {' and '.join(keys)} {key}")
+        seen.add(key)
+
+
+_KEYS_DEFAULT = {"protocol": "TCP"}
+# Typed here, as the stubs do not.
+_Validator: type[jsonschema.Draft202012Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"x-kubernetes-list-map-keys": _distinct}
+)
+
+
 @functools.cache
 def _published(kubernetes: str, api_version: str, kind: str) -> jsonschema.Draft202012Validator | None:
     definitions, registry = _definitions(kubernetes)
@@ -95,7 +115,7 @@ def _published(kubernetes: str, api_version: str, kind: str) -> jsonschema.Draft
         # By group, version and kind as the server registers them; file names have no full group.
         if wanted in definition.get("x-kubernetes-group-version-kind", ()):
             reference = {"$ref": f"https://kubernetes.io/api/{_DEFINITIONS}#/$defs/{name}"}
-            return jsonschema.Draft202012Validator(reference, registry=registry)
+            return _Validator(reference, registry=registry)
     return None
 
 
@@ -136,7 +156,7 @@ def _ours(api_version: str, kind: str) -> jsonschema.Draft202012Validator | None
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "additionalProperties": False,
     }
-    return jsonschema.Draft202012Validator(schema, registry=_shared())
+    return _Validator(schema, registry=_shared())
 
 
 def closed(schema: Any) -> Any:

@@ -72,6 +72,20 @@ CORRUPTIONS: dict[str, tuple[Callable[[Object], object], str]] = {
     "a label with a space": (lambda it: it["metadata"]["labels"].update(app="a b"), "does not match"),
     "a label that is too long": (lambda it: it["metadata"]["labels"].update(app="x" * 64), "is too long"),
     "a name in capitals": (lambda it: it["metadata"].update(name="Sample"), "does not match"),
+    "a variable twice": (
+        lambda it: container(it).update(env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),
+        'two entries have name ["A"]',
+    ),
+    "a port twice": (
+        lambda it: container(it)["ports"].append({"containerPort": 3000, "protocol": "TCP", "name": "b"}),
+        "two entries have containerPort and protocol",
+    ),
+    "a mount twice": (
+        lambda it: container(it).update(
+            volumeMounts=[{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/a"}]
+        ),
+        "two entries have mountPath",
+    ),
     "a kind of another group": (lambda it: it.update(apiVersion="batch/v1"), "no schema for Deployment of batch/v1"),
     "a version that is gone": (lambda it: it.update(apiVersion="apps/v1beta1"), "no schema for Deployment"),
     "a kind that nobody knows": (lambda it: it.update(apiVersion="acme.io/v1"), "no schema for Deployment"),
