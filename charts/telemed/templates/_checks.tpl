@@ -18,6 +18,7 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.checkDrain" $part -}}
 {{- include "telemed.checkSecrets" $part -}}
 {{- include "telemed.checkEnvironment" $part -}}
+{{- include "telemed.checkExtras" $part -}}
 {{- end -}}
 {{- include "telemed.checkNames" . -}}
 {{- include "telemed.checkOwner" . -}}
@@ -132,6 +133,36 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- range $settings.TRUSTED_PROXIES -}}
 {{- include "telemed.refuse" (dict "when" (has . $all) "because" (printf
     "settings.TRUSTED_PROXIES holds %s: then anybody could claim any address in X-Forwarded-For." .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A server merges these lists by a key, and refuses one that has it twice, when the rest of the release is applied already. */}}
+{{- define "telemed.checkExtras" -}}
+{{- $where := printf "components.%s" .part -}}
+{{- $pod := (include "telemed.podTemplate" . | fromYaml).spec -}}
+{{- $containers := concat $pod.containers ($pod.initContainers | default list) -}}
+{{- $mounts := (first $pod.containers).volumeMounts -}}
+{{- include "telemed.checkDistinct" (dict "in" $containers "key" "name" "where" (printf "%s.extraContainers, extraInitContainers" $where)) -}}
+{{- include "telemed.checkDistinct" (dict "in" $pod.volumes "key" "name" "where" (printf "%s.extraVolumes" $where)) -}}
+{{- include "telemed.checkDistinct" (dict "in" $mounts "key" "mountPath" "where" (printf "%s.extraVolumeMounts" $where)) -}}
+{{- $volumes := dict -}}
+{{- range $pod.volumes -}}
+{{- $_ := set $volumes .name true -}}
+{{- end -}}
+{{- range $mounts -}}
+{{- include "telemed.refuse" (dict "when" (not (hasKey $volumes .name)) "because" (printf
+    "%s.extraVolumeMounts: %s is mounted at %s, but extraVolumes has nothing of that name." $where .name .mountPath)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuse two entries with one value of a key: dict "in" [entries] "key" "name" "where" "components.auth.extraVolumes". */}}
+{{- define "telemed.checkDistinct" -}}
+{{- $seen := dict -}}
+{{- range .in -}}
+{{- $value := get . $.key -}}
+{{- include "telemed.refuse" (dict "when" (hasKey $seen $value) "because" (printf
+    "%s: the pod has something with the %s %s already." $.where $.key $value)) -}}
+{{- $_ := set $seen $value true -}}
 {{- end -}}
 {{- end -}}
 
