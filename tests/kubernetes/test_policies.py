@@ -119,8 +119,6 @@ def test_pod_security_is_enforced_everywhere() -> None:
     """`restricted`, of a version that the cluster surely has; what the newest would say is said as a warning."""
     for overlay in OVERLAYS:
         for name, namespace in Server(overlay).namespaces.items():
-            if name == "telemed-gateway":
-                continue
             labels = namespace["metadata"]["labels"]
             for mode in ("enforce", "audit", "warn"):
                 assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted", (overlay, name)
