@@ -9,12 +9,12 @@ What a component does without because its values say so. It stands on the Deploy
 {{- $fewest := eq $component.autoscaling.mode "none" | ternary $component.replicas $component.autoscaling.minReplicas -}}
 {{- $drain := include "telemed.settings" . | fromJson | dig "DRAIN_SECONDS" 3.0 | float64 -}}
 {{- $isAbrupt := or (lt (int $component.preStopSeconds) 5) (lt $drain 3.0) (lt (int $component.rollout.minReadySeconds) 1) -}}
-{{- $isSpread := or (ne $component.spread.zone "none") (ne $component.spread.node "none") -}}
 {{- $hasOwnEdges := or $component.networkPolicy.extraIngress $component.networkPolicy.extraEgress | empty | not -}}
 {{- $without := dict "network-policy" (not .root.Values.networkPolicy.enabled) "drain" $isAbrupt "edges" $hasOwnEdges -}}
 {{- $_ := set $without "disruption-budget" (not $component.disruption.enabled) -}}
 {{- $_ := set $without "second-replica" (lt (int $fewest) 2) -}}
-{{- $_ := set $without "spread" (not $isSpread) -}}
+{{- $_ := set $without "node-spread" (eq $component.spread.node "none") -}}
+{{- $_ := set $without "zone-spread" (eq $component.spread.zone "none") -}}
 {{- $_ := set $without "variables" (gt (len $component.extraEnv) 0) -}}
 {{- $words := list -}}
 {{- range $word, $isLeftOut := $without -}}

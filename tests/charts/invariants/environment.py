@@ -19,8 +19,10 @@ from tests.charts.invariants.application import (
     ours,
     readable_settings,
     repository,
+    services_of,
     settings_of,
 )
+from tests.charts.invariants.files import files_of
 from tests.charts.invariants.invariant import invariant
 from tests.charts.invariants.leftout import VARIABLES, left_out
 from tests.charts.invariants.objects import Finding, Rendering, items
@@ -40,6 +42,8 @@ SHARED = (
     "REDIS_HOST",
     "REDIS_PORT",
     "DATABASE_URL",
+    "REPLICA_DATABASE_URLS",
+    "WORKER_DATABASE_URL",
     "MANAGEMENT_PORT",
 )
 # A proxy that is trusted may say who somebody is. Wider than any cluster's own network is everybody.
@@ -152,6 +156,28 @@ def trusted_proxies_are_few(rendering: Rendering) -> Iterator[Finding]:
                 continue
             if network.prefixlen < WIDEST_PROXIES[network.version] or network.is_global:
                 yield container.found("env", f"TRUSTED_PROXIES: {proxy} is everybody")
+
+
+@invariant(
+    "Behind a gateway that is not trusted everybody has its address, and one attacker locks all out of logging in."
+)
+def the_gateway_is_trusted(rendering: Rendering) -> Iterator[Finding]:
+    for container in ours(rendering):
+        settings = readable_settings(container)
+        is_behind = settings and settings.environment == "production" and services_of(command_of(container))
+        if settings and is_behind and container.pod.is_lasting and not settings.trusted_proxies:
+            yield container.found("env", "TRUSTED_PROXIES must name the network of the gateway")
+
+
+@invariant("Who verifies tokens by other keys than they were signed with refuses everybody.")
+def verifiers_have_the_same_keys(rendering: Rendering) -> Iterator[Finding]:
+    seen: dict[str, object] = {}
+    for container in ours(rendering):
+        named = environment(container).get("JWT_PUBLIC_KEY_FILES", "")
+        if command_of(container)[0] in LASTING_COMMANDS and named:
+            sources = sorted(source for path, source in files_of(container).items() if path in named.split(","))
+            if seen.setdefault(container.pod.namespace, sources) != sources:
+                yield container.found("env", f"JWT_PUBLIC_KEY_FILES are {sources}, unlike the others'")
 
 
 @invariant("In production nothing that protects people is weaker than the application's own default.")

@@ -15,8 +15,11 @@ from tests.charts.invariants.objects import (
     dig,
     is_hook,
     is_test,
+    items,
     name_of,
 )
+
+from telemed.migrations.attempt import TRY_AGAIN
 
 # What Helm 3 and 4 know. A misspelt one is ignored, and the object becomes a part of nothing.
 EVENTS = {
@@ -138,6 +141,34 @@ def jobs_end(rendering: Rendering) -> Iterator[Finding]:
             yield (job, f"{path}.backoffLimit", "must be 0 to 6")
         if spec.get("suspend") or dig(job, "spec.suspend"):
             yield (job, f"{path}.suspend", "must not be set")
+
+
+@invariant("A test that hangs holds whoever waits for it.")
+def tests_end(rendering: Rendering) -> Iterator[Finding]:
+    for pod in rendering.of("Pod"):
+        deadline = dig(pod, "spec.activeDeadlineSeconds")
+        if not isinstance(deadline, int) or not 10 <= deadline <= LONGEST_JOB_SECONDS:
+            yield (pod, "spec.activeDeadlineSeconds", f"must be 10 to {LONGEST_JOB_SECONDS}, not {deadline}")
+
+
+@invariant("A migration that can never succeed is not tried again; one that was evicted, or came too early, is.")
+def migrations_know_when_to_give_up(rendering: Rendering) -> Iterator[Finding]:
+    for container in ours(rendering):
+        job, policy = container.pod.owner, dig(container.pod.owner, "spec.podFailurePolicy")
+        if command_of(container)[0] != "migrate" or job["kind"] != "Job" or policy is None:
+            continue
+        rules = {rule.get("action"): rule for rule in items(policy, "rules")}
+        codes = dig(rules.get("FailJob"), "onExitCodes", {})
+        spared = {0, TRY_AGAIN} if codes.get("operator") == "NotIn" else set()
+        named = set(codes.get("values") or [])
+        if not (spared and named == spared) and not (
+            codes.get("operator") == "In" and named and TRY_AGAIN not in named
+        ):
+            yield (job, "spec.podFailurePolicy", f"must fail at once unless the exit code is {TRY_AGAIN}")
+        if codes.get("containerName", container.name) != container.name:
+            yield (job, "spec.podFailurePolicy", f"{codes['containerName']} is not there")
+        if dig(rules.get("Ignore"), "onPodConditions", [{}])[0].get("type") != "DisruptionTarget":
+            yield (job, "spec.podFailurePolicy", "must ignore that its pod was evicted")
 
 
 @invariant("A Job's pod that is started again in place loses its log; one that Always restarts is refused.")

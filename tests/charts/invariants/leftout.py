@@ -10,7 +10,8 @@ BUDGET = "disruption-budget"
 DRAIN = "drain"
 VARIABLES = "variables"  # rather more: others than the application reads
 EDGES = "edges"  # rather more: it talks to others than the rest does
-SPREAD = "spread"
+NODE_SPREAD = "node-spread"
+ZONE_SPREAD = "zone-spread"
 SECOND_REPLICA = "second-replica"
 
 

@@ -55,7 +55,7 @@ def requests_arrive_during_the_news(rendering: Rendering) -> Iterator[Finding]:
     for container, _ in _lasting(rendering):
         asleep = pre_stop_seconds(container)
         least = 0 if DRAIN in left_out(rendering, container.pod) else HEARD_WITHIN_SECONDS
-        if services_of(command_of(container)) and not least <= asleep <= LONGEST_PRE_STOP_SECONDS:
+        if not least <= asleep <= LONGEST_PRE_STOP_SECONDS:
             yield container.found(
                 "lifecycle.preStop.sleep.seconds",
                 f"is {asleep}, must be {least} to {LONGEST_PRE_STOP_SECONDS}",

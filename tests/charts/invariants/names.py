@@ -71,7 +71,7 @@ def labels_are_valid(rendering: Rendering) -> Iterator[Finding]:
 def recommended_labels_are_there(rendering: Rendering) -> Iterator[Finding]:
     for thing in rendering.objects:
         labels = labels_of(thing)
-        wanted = RECOMMENDED if "app.kubernetes.io/managed-by" in labels else ("part-of",)
+        wanted = RECOMMENDED if "app.kubernetes.io/instance" in labels else ("part-of",)
         for label in wanted:
             if not labels.get(f"app.kubernetes.io/{label}"):
                 yield (thing, "metadata.labels", f"app.kubernetes.io/{label} is missing")

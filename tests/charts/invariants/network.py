@@ -32,6 +32,8 @@ STRANGERS = (
 )
 # Where strangers could be of interest, and a port that nobody has thought of.
 STRANGE_PORTS = (22, 53, 80, 443, 3000, 3306, 4317, 5432, 6379, 6443, 8000, 8080, 9000, 10250, 31337)
+# The cluster's own resolver; OpenShift's listens on 5353.
+DNS_PORTS = (53, 5353, "dns", "dns-tcp")
 # Backups go to an object store, wherever it is; its address is none that a policy could name.
 TO_ANYBODY = {"instance": {443}}
 
@@ -75,17 +77,27 @@ def policies_say_both_directions(rendering: Rendering) -> Iterator[Finding]:
 @invariant("A rule without peers is about everybody, one without ports about every port.")
 def rules_name_peers_and_ports(rendering: Rendering) -> Iterator[Finding]:
     for policy in policies_of(rendering).objects:
-        for direction, field in (("Ingress", "ingress"), ("Egress", "egress")):
-            for number, rule in enumerate(items(policy, f"spec.{field}")):
-                path = f"spec.{field}[{number}]"
-                if not peers_of(rule, direction):  # type: ignore[arg-type]  # the two literals
-                    yield (policy, path, "is about everybody")
-                if not all(peers_of(rule, direction)):  # type: ignore[arg-type]  # the two literals
-                    yield (policy, path, "has a peer that is everybody or nobody")
-                if not items(rule, "ports") or any(not port.get("port") for port in items(rule, "ports")):
-                    yield (policy, path, "is about every port")
-                if any(port.get("endPort", port["port"]) != port["port"] for port in items(rule, "ports")):
-                    yield (policy, path, "is about a range of ports")
+        for path, peers, ports in _rules(policy):
+            if not peers or not all(peers):
+                yield (policy, path, "is about everybody")
+            if any(_is_vague(peer, ports) for peer in peers):
+                yield (policy, path, "has a peer in any namespace, or an empty podSelector beside a namespace")
+            if not ports or any(not port.get("port") for port in ports):
+                yield (policy, path, "is about every port")
+            elif any(port.get("endPort", port["port"]) != port["port"] for port in ports):
+                yield (policy, path, "is about a range of ports")
+
+
+def _rules(policy: Object) -> Iterator[tuple[str, list[Object], list[Object]]]:
+    for field, whom in (("ingress", "from"), ("egress", "to")):
+        for number, rule in enumerate(items(policy, f"spec.{field}")):
+            yield f"spec.{field}[{number}]", items(rule, whom), items(rule, "ports")
+
+
+def _is_vague(peer: Object, ports: list[Object]) -> bool:
+    is_dns = all(port.get("port") in DNS_PORTS for port in ports)
+    is_anywhere = "namespaceSelector" in peer and not peer["namespaceSelector"]
+    return (is_anywhere and not is_dns) or ("namespaceSelector" in peer and peer.get("podSelector", 0) in ({}, None))
 
 
 @invariant("A rule about a port that the pod does not have is a mistake: the port that was meant is closed.")

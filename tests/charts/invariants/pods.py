@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from tests.charts.invariants.application import LASTING_COMMANDS, command_of, is_production, ours, readable_settings
 from tests.charts.invariants.files import quantity
 from tests.charts.invariants.invariant import invariant
-from tests.charts.invariants.leftout import SPREAD, must_have
+from tests.charts.invariants.leftout import NODE_SPREAD, ZONE_SPREAD, must_have
 from tests.charts.invariants.objects import Finding, Rendering, dig, items, labels_of
 
 # An interpreter with everything loaded; less, and the pod is killed at its first burst.
 LEAST_MEMORY = {"serve": 192 * 2**20, "work": 128 * 2**20, "migrate": 96 * 2**20}
 LEAST_CPU = {"serve": 0.1, "work": 0.05, "migrate": 0.05}
 MOST_CPU = 16
+SPREADS = {"kubernetes.io/hostname": NODE_SPREAD, "topology.kubernetes.io/zone": ZONE_SPREAD}
 
 
 @invariant("A pod that asks for nothing is put anywhere, and evicted first.")
@@ -56,14 +57,16 @@ def resources_are_enough(rendering: Rendering) -> Iterator[Finding]:
 @invariant("Two pods on one node, or in one zone, are lost together.")
 def pods_are_spread(rendering: Rendering) -> Iterator[Finding]:
     for pod in rendering.lasting:
-        if not must_have(rendering, pod, SPREAD) or rendering.most(pod.owner) < 2:
+        if rendering.most(pod.owner) < 2:
             continue
         keys = {rule.get("topologyKey") for rule in items(pod.spec, "topologySpreadConstraints")}
         for weight in ("required", "preferred"):
             for term in items(pod.spec, f"affinity.podAntiAffinity.{weight}DuringSchedulingIgnoredDuringExecution"):
                 keys.add(term.get("podAffinityTerm", term).get("topologyKey"))
-        if not keys & {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}:
-            yield pod.found("spec.topologySpreadConstraints", "must spread over nodes or zones")
+        for key, word in SPREADS.items():
+            is_asked = pod.owner["kind"] == "Deployment" or word == NODE_SPREAD
+            if is_asked and key not in keys and must_have(rendering, pod, word):
+                yield pod.found("spec.topologySpreadConstraints", f"must spread over {key}")
 
 
 @invariant("A rule of spreading that is loose or misspelt spreads nothing.")
@@ -79,13 +82,13 @@ def spread_is_meant(rendering: Rendering) -> Iterator[Finding]:
                 yield pod.found(f"{path}.whenUnsatisfiable", "must be ScheduleAnyway or DoNotSchedule")
 
 
-@invariant("Pods that must be spread, and count those of the release before, cannot be placed during an update.")
-def strict_spread_counts_one_release(rendering: Rendering) -> Iterator[Finding]:
+@invariant(
+    "Pods that are spread, and count those of the release before, are put anywhere in an update, or cannot be placed."
+)
+def spread_counts_one_release(rendering: Rendering) -> Iterator[Finding]:
     for pod in rendering.lasting:
         for number, rule in enumerate(items(pod.spec, "topologySpreadConstraints")):
-            if pod.owner["kind"] != "Deployment" or rule.get("whenUnsatisfiable") != "DoNotSchedule":
-                continue
-            if "pod-template-hash" not in items(rule, "matchLabelKeys"):
+            if pod.owner["kind"] == "Deployment" and "pod-template-hash" not in items(rule, "matchLabelKeys"):
                 yield pod.found(
                     f"spec.topologySpreadConstraints[{number}].matchLabelKeys", "must be [pod-template-hash]"
                 )

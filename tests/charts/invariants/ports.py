@@ -58,6 +58,20 @@ def services_send_to_open_ports(rendering: Rendering) -> Iterator[Finding]:
                     yield (service, f"spec.ports[{number}].targetPort", f"{target} is not open")
 
 
+@invariant("Telemed speaks HTTP over TCP on the ports that everybody knows, in front of the pod as in it.")
+def services_have_the_known_ports(rendering: Rendering) -> Iterator[Finding]:
+    for service in rendering.of("Service"):
+        there = {name: number for pod in service_pods(rendering, service) for name, number in open_ports(pod).items()}
+        for number, port in enumerate(items(service, "spec.ports")):
+            if port.get("protocol", "TCP") != "TCP" or port.get("appProtocol", "http") not in ("http", "tcp", "redis"):
+                yield (service, f"spec.ports[{number}]", "must be TCP")
+            if port.get("name") in (HTTP, MANAGEMENT) and port.get("port") != there.get(port["name"], port.get("port")):
+                yield (service, f"spec.ports[{number}].port", f"must be the pod's, {there[port['name']]}")
+    for container in rendering.containers:
+        if any(port.get("protocol", "TCP") != "TCP" for port in items(container.spec, "ports")):
+            yield container.found("ports", "must be TCP")
+
+
 @invariant("Whoever calls a component by its port's name finds the same name at the Service and in the pod.")
 def services_keep_the_names(rendering: Rendering) -> Iterator[Finding]:
     for service in rendering.of("Service"):

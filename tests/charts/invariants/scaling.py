@@ -68,8 +68,8 @@ def autoscalers_grow_fast_and_shrink_slowly(rendering: Rendering) -> Iterator[Fi
 
 def _judged(scaler: Object, path: str, rules: Object, *, grows: bool) -> Iterator[Finding]:
     policies = items(rules, "policies")
-    if rules.get("selectPolicy", "Max") == "Disabled" or not policies:
-        yield (scaler, f"{path}.policies", "must be there")
+    if rules.get("selectPolicy", "Max") not in ("Max", "Min") or not policies:
+        yield (scaler, f"{path}.policies", "must be there, and not switched off")
     calm = rules.get("stabilizationWindowSeconds")
     if grows and (not isinstance(calm, int) or not 0 <= calm <= MOST_HESITATION_SECONDS):
         yield (scaler, f"{path}.stabilizationWindowSeconds", f"must be at most {MOST_HESITATION_SECONDS}")
@@ -97,9 +97,21 @@ def autoscalers_measure_what_is_there(rendering: Rendering) -> Iterator[Finding]
             if not source:
                 yield (scaler, path, f"says {kind} and has none")
             elif kind in ("Resource", "ContainerResource"):
+                yield from _container(rendering, scaler, path, kind, source)
                 yield from _resource(rendering, scaler, path, source)
             elif not dig(source, "metric.name") or not _has_target(source):
                 yield (scaler, path, "needs a metric and a target above 0")
+
+
+def _container(rendering: Rendering, scaler: Object, path: str, kind: str, source: Object) -> Iterator[Finding]:
+    for pod in rendering.lasting:
+        names = {container.name for container in pod.containers}
+        if (
+            kind == "ContainerResource"
+            and scaler in rendering.autoscaler_of(pod.owner)
+            and source.get("container") not in names
+        ):
+            yield (scaler, f"{path}.containerResource.container", f"{source.get('container')} is not there")
 
 
 def _has_target(source: Object) -> bool:
@@ -109,24 +121,18 @@ def _has_target(source: Object) -> bool:
 
 
 def _resource(rendering: Rendering, scaler: Object, path: str, source: Object) -> Iterator[Finding]:
-    resource = source.get("name")
-    if dig(source, "target.type") == "Utilization":
-        share = dig(source, "target.averageUtilization", 0)
-        if not UTILISATION[0] <= share <= UTILISATION[1]:
-            yield (
-                scaler,
-                f"{path}.resource.target.averageUtilization",
-                f"must be {UTILISATION[0]} to {UTILISATION[1]}",
-            )
-    elif not _has_target(source):
+    kind, share = dig(source, "target.type"), dig(source, "target.averageUtilization", 0)
+    if kind not in ("Utilization", "AverageValue"):
+        yield (scaler, f"{path}.resource.target.type", "must be Utilization or AverageValue")
+    elif kind == "AverageValue" and not _has_target(source):
         yield (scaler, f"{path}.resource.target", "must be above 0")
+    elif kind == "Utilization" and not UTILISATION[0] <= share <= UTILISATION[1]:
+        yield (scaler, f"{path}.resource.target.averageUtilization", f"must be {UTILISATION[0]} to {UTILISATION[1]}")
     for pod in rendering.lasting:
-        if scaler in rendering.autoscaler_of(pod.owner):
-            for container in pod.containers:
-                if container.path.startswith("spec.containers") and not dig(
-                    container.spec, f"resources.requests.{resource}"
-                ):
-                    yield container.found(f"resources.requests.{resource}", "is what the autoscaler measures by")
+        measured = [one for one in pod.containers if one.path.startswith("spec.containers")]
+        for container in measured if scaler in rendering.autoscaler_of(pod.owner) else []:
+            if not dig(container.spec, f"resources.requests.{source.get('name')}"):
+                yield container.found(f"resources.requests.{source.get('name')}", "is what the autoscaler measures by")
 
 
 @invariant("KEDA without a trigger scales nothing.")

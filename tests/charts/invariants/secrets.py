@@ -65,8 +65,8 @@ def references_are_complete(rendering: Rendering) -> Iterator[Finding]:
     for container in rendering.containers:
         optional = DISPENSABLE.get((command_of(container) or [""])[0], set())
         for variable in items(container.spec, "env"):
-            if "valueFrom" in variable:
-                problem = _problem(variable["name"], variable["valueFrom"], optional)
+            if "valueFrom" in variable or is_secret(str(variable.get("name"))):
+                problem = _problem(variable["name"], variable.get("valueFrom") or {}, optional)
                 if problem:
                     yield container.found("env", f"{variable['name']} {problem}")
 
@@ -164,6 +164,35 @@ def secret_files_are_guarded(rendering: Rendering) -> Iterator[Finding]:
             mode = dig(volume, f"{block}.defaultMode")
             if not isinstance(mode, int) or mode & 0o007:
                 yield pod.found(f"{path}.{block}.defaultMode", "must keep others out (0440)")
+
+
+@invariant(
+    "A key that its own process may not read keeps it from starting: root owns the file, the pod's group reads it."
+)
+def secret_files_can_be_read(rendering: Rendering) -> Iterator[Finding]:
+    for pod in rendering.pods:
+        for number, volume in enumerate(items(pod.spec, "volumes")):
+            if "secret" not in volume:
+                continue
+            path, source = f"spec.volumes[{number}].secret", dig(volume, "secret", {})
+            if not source.get("secretName"):
+                yield pod.found(f"{path}.secretName", "is missing")
+            mode = source.get("defaultMode", 0o644)
+            if (
+                isinstance(mode, int)
+                and not mode & 0o004
+                and not (mode & 0o040 and dig(pod.spec, "securityContext.fsGroup"))
+            ):
+                yield pod.found(f"{path}.defaultMode", f"{mode:04o}: only root can read it")
+
+
+@invariant("A Secret that is mounted as a whole gives every key that somebody adds to it one day.")
+def secret_files_are_listed(rendering: Rendering) -> Iterator[Finding]:
+    for container in ours(rendering):
+        for mount in container.mounts:
+            volume = container.pod.volumes.get(str(mount.get("name")), {})
+            if "secret" in volume and not items(volume, "secret.items"):
+                yield container.found("volumeMounts", f"{mount.get('name')} must list its keys (items)")
 
 
 @invariant("A pod that could write to its keys could change whose tokens it believes.")

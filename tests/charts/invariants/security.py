@@ -5,9 +5,11 @@ Source: kubernetes.io, "Pod Security Standards".
 """
 
 from collections.abc import Iterator
+from typing import Any
 
+from tests.charts.invariants.application import command_of
 from tests.charts.invariants.invariant import invariant
-from tests.charts.invariants.objects import Finding, Rendering, dig, items
+from tests.charts.invariants.objects import Finding, Rendering, dig, items, name_of
 
 # Of what `restricted` allows, what a pod of ours may have: nothing that belongs to the node.
 HARMLESS_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
@@ -15,20 +17,32 @@ HARMLESS_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "persis
 GRANTED: frozenset[str] = frozenset()
 
 
+def _levels(rendering: Rendering, field: str) -> Iterator[tuple[Finding, Any]]:
+    """Give what each place says that must say something: every pod, our own containers, and whoever says it at all.
+
+    The container's word counts; but a pod that says otherwise is what the next container in it gets.
+    """
+    for pod in rendering.pods:
+        yield pod.found(f"spec.securityContext.{field}", ""), dig(pod.spec, f"securityContext.{field}")
+    for container in rendering.containers:
+        said = dig(container.spec, f"securityContext.{field}")
+        if said is not None or command_of(container):
+            yield container.found(f"securityContext.{field}", ""), said
+
+
 @invariant("A process that is not root cannot become root of the node through a hole in the container.")
 def not_run_as_root(rendering: Rendering) -> Iterator[Finding]:
-    for container in rendering.containers:
-        if container.security.get("runAsNonRoot") is not True:
-            yield container.found("securityContext.runAsNonRoot", "must be true")
+    for (thing, path, _), said in _levels(rendering, "runAsNonRoot"):
+        if said is not True:
+            yield (thing, path, "must be true")
 
 
 @invariant("The kubelet can check that a user is not root only if it is a number.")
 def user_and_group_are_numbers(rendering: Rendering) -> Iterator[Finding]:
-    for container in rendering.containers:
-        for field in ("runAsUser", "runAsGroup"):
-            value = container.security.get(field)
-            if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-                yield container.found(f"securityContext.{field}", f"must be a number above 0, not {value!r}")
+    for field in ("runAsUser", "runAsGroup"):
+        for (thing, path, _), said in _levels(rendering, field):
+            if not isinstance(said, int) or isinstance(said, bool) or said <= 0:
+                yield (thing, path, f"must be a number above 0, not {said!r}")
 
 
 @invariant("Files that root's group owns are not for a pod.")
@@ -44,10 +58,9 @@ def no_group_of_root(rendering: Rendering) -> Iterator[Finding]:
 
 @invariant("Most of the kernel's calls are needed by nobody but attackers.")
 def seccomp_is_the_runtimes(rendering: Rendering) -> Iterator[Finding]:
-    for container in rendering.containers:
-        kind = dig(container.security, "seccompProfile.type")
-        if kind != "RuntimeDefault":
-            yield container.found("securityContext.seccompProfile.type", f"must be RuntimeDefault, not {kind!r}")
+    for (thing, path, _), said in _levels(rendering, "seccompProfile"):
+        if dig(said, "type") != "RuntimeDefault":
+            yield (thing, f"{path}.type", f"must be RuntimeDefault, not {dig(said, 'type')!r}")
 
 
 @invariant("No process of ours needs any part of root's power.")
@@ -133,6 +146,14 @@ def no_token_from_service_accounts(rendering: Rendering) -> Iterator[Finding]:
     for account in rendering.of("ServiceAccount"):
         if account.get("automountServiceAccountToken") is not False:
             yield (account, "automountServiceAccountToken", "must be false")
+
+
+@invariant("An account that no pod has is the sign of a pod that has another one, with whatever rights that has.")
+def service_accounts_are_used(rendering: Rendering) -> Iterator[Finding]:
+    used = {(pod.namespace, pod.spec.get("serviceAccountName")) for pod in rendering.pods}
+    for account in rendering.of("ServiceAccount"):
+        if rendering.pods and (dig(account, "metadata.namespace", ""), name_of(account)) not in used:
+            yield (account, "metadata.name", "is no pod's")
 
 
 @invariant("A Service named redis would set REDIS_PORT=tcp://…, which the application reads as its own setting.")

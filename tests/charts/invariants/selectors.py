@@ -7,7 +7,7 @@ from tests.charts.invariants.objects import Finding, Object, Rendering, called, 
 
 # What stays the same in every release of a component. Everything else would make an upgrade impossible.
 LASTING_LABELS = {f"app.kubernetes.io/{label}" for label in ("name", "instance", "component")}
-OPERATORS_LABELS = {"cnpg.io/cluster", "cnpg.io/poolerName", "cnpg.io/podRole", "cnpg.io/instanceRole"}
+RELEASE_LABELS = LASTING_LABELS - {"app.kubernetes.io/component"}
 
 
 def _matched(rendering: Rendering, selector: Object | None, namespace: str) -> list[Object]:
@@ -66,15 +66,39 @@ def budgets_count_one_workload(rendering: Rendering) -> Iterator[Finding]:
 def autoscalers_have_one_target(rendering: Rendering) -> Iterator[Finding]:
     for scaler in rendering.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = dig(scaler, "spec.scaleTargetRef", {})
+        assumed = "apps/v1" if scaler["kind"] == "ScaledObject" else "v1"
         found = rendering.named(
             target.get("kind", "Deployment"), target.get("name", ""), scaler["metadata"].get("namespace", "")
         )
         if found is None:
             yield (scaler, "spec.scaleTargetRef", f"{target.get('kind')} {target.get('name')} is not there")
-        elif target.get("apiVersion", found["apiVersion"]) != found["apiVersion"]:
+        elif (target.get("apiVersion") or assumed) != found["apiVersion"]:
             yield (scaler, "spec.scaleTargetRef.apiVersion", f"must be {found['apiVersion']}")
         elif len(rendering.autoscaler_of(found)) > 1:
             yield (scaler, "spec.scaleTargetRef", f"{name_of(found)} has another autoscaler")
+
+
+@invariant("A selector with fewer labels than the workload's own takes in what is added to the namespace one day.")
+def selectors_are_complete(rendering: Rendering) -> Iterator[Finding]:
+    for thing in rendering.of("Service", "PodDisruptionBudget", "NetworkPolicy"):
+        path = {"Service": "spec.selector", "NetworkPolicy": "spec.podSelector.matchLabels"}.get(
+            thing["kind"], "spec.selector.matchLabels"
+        )
+        used = set(dig(thing, path, {}))
+        is_denial = thing["kind"] == "NetworkPolicy" and not items(thing, "spec.ingress") + items(thing, "spec.egress")
+        is_ours = any(label.startswith("app.kubernetes.io/") for label in used)
+        if is_ours and not used >= LASTING_LABELS and not (is_denial and used == RELEASE_LABELS):
+            yield (thing, path, f"must have {', '.join(sorted(LASTING_LABELS))}")
+
+
+@invariant("A rule for one component that reaches another one's pods gives them edges that they must not have.")
+def rules_are_for_one_component(rendering: Rendering) -> Iterator[Finding]:
+    for policy in rendering.of("NetworkPolicy"):
+        if items(policy, "spec.ingress") or items(policy, "spec.egress"):
+            matched = chosen(dig(policy, "spec.podSelector"), rendering.pods, policy["metadata"].get("namespace", ""))
+            components = {pod.labels.get("app.kubernetes.io/component") for pod in matched}
+            if len(components) > 1:
+                yield (policy, "spec.podSelector", f"is about {len(components)} components")
 
 
 @invariant("A policy that chooses no pod protects nobody, and nobody sees it.")
@@ -114,7 +138,7 @@ def spread_counts_own_pods(rendering: Rendering) -> Iterator[Finding]:
     for pod in rendering.lasting:
         for number, rule in enumerate(items(pod.spec, "topologySpreadConstraints")):
             path, selector = f"spec.topologySpreadConstraints[{number}].labelSelector", rule.get("labelSelector")
-            if not matches(selector, pod.labels) or set(dig(selector, "matchLabels", {})) - LASTING_LABELS:
+            if not matches(selector, pod.labels) or set(dig(selector, "matchLabels", {})) != LASTING_LABELS:
                 yield pod.found(path, "must match this workload's pods, by labels that never change")
             elif len(_matched(rendering, selector, pod.namespace)) > 1:
                 yield pod.found(path, "also matches pods of others")
