@@ -1,12 +1,15 @@
 """Every invariant holds for every scenario of every chart, for what kustomize builds, and for all of it together."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from tests.charts.invariants.leftout import ANNOTATION
 from tests.charts.invariants.objects import Rendering, annotations_of
 from tests.charts.invariants.registry import violations
-from tests.charts.rendering import Object, render_objects
+from tests.charts.rendering import Object, parse, render_objects
 from tests.charts.scenarios import Scenario, all_scenarios, charts
+from tests.charts.test_kustomize import FOLDERS, build, named
 
 # Scenario → what does not hold for it, and why that is right.
 ALLOWED: dict[str, set[str]] = {}
@@ -26,6 +29,12 @@ def test_invariants_hold_for_the_whole_platform() -> None:
     """All charts in one cluster: what one lets out, the other lets in, and all connections fit."""
     objects = [thing for chart in charts() for thing in render_objects(chart)]
     assert wrong(objects) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=named)
+def test_invariants_hold_for_a_folder_of_kustomize(folder: Path) -> None:
+    """What is made once for the cluster is held to the same."""
+    assert wrong(parse(build(folder))) == []
 
 
 def test_exceptions_are_still_needed() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tests.charts.invariants.files import quantity
 from tests.charts.invariants.images import tag_of
 from tests.charts.invariants.invariant import invariant
+from tests.charts.invariants.leftout import BACKUP, NODE_SPREAD, QUORUM, said
 from tests.charts.invariants.objects import Finding, Object, Rendering, dig, items, name_of
 
 from telemed.local import roles
@@ -32,6 +33,10 @@ def _is_shared(cluster: Object) -> bool:
     return int(dig(cluster, "spec.instances", 1)) > 1 or bool(dig(cluster, "spec.postgresql.synchronous"))
 
 
+def _must_have(cluster: Object, protection: str) -> bool:
+    return _is_shared(cluster) and protection not in said(cluster)
+
+
 def _parameters(cluster: Object) -> dict[str, str]:
     return dict(dig(cluster, "spec.postgresql.parameters", {}))
 
@@ -44,24 +49,25 @@ def _settings(pooler: Object) -> dict[str, str]:
 def databases_have_three_servers(rendering: Rendering) -> Iterator[Finding]:
     for cluster in clusters(rendering):
         instances = dig(cluster, "spec.instances")
-        if not isinstance(instances, int) or instances < 1 or (_is_shared(cluster) and not 3 <= instances <= 9):
+        least = 3 if _must_have(cluster, QUORUM) else 1
+        if not isinstance(instances, int) or not least <= instances <= 9:
             yield (cluster, "spec.instances", f"must be three or more (or one, on a laptop), not {instances}")
 
 
 @invariant("A commit is acknowledged when a replica has it on its disk; otherwise a failover loses it.")
 def commits_wait_for_a_replica(rendering: Rendering) -> Iterator[Finding]:
     for cluster in clusters(rendering):
-        if not _is_shared(cluster):
+        if not _must_have(cluster, QUORUM):
             continue
-        said = dig(cluster, "spec.postgresql.synchronous", {})
-        instances, number = int(dig(cluster, "spec.instances", 1)), said.get("number")
-        if said.get("method") != "any":
+        given = dig(cluster, "spec.postgresql.synchronous", {})
+        instances, number = int(dig(cluster, "spec.instances", 1)), given.get("number")
+        if given.get("method") != "any":
             yield (cluster, "spec.postgresql.synchronous.method", "must be any: a quorum")
         if not isinstance(number, int) or not 1 <= number <= instances - 2:
             yield (cluster, "spec.postgresql.synchronous.number", f"must be 1 to {instances - 2}, not {number}")
-        if said.get("dataDurability", "required") != "required":
+        if given.get("dataDurability", "required") != "required":
             yield (cluster, "spec.postgresql.synchronous.dataDurability", "must be required")
-        if said.get("failoverQuorum") is not True:
+        if given.get("failoverQuorum") is not True:
             yield (cluster, "spec.postgresql.synchronous.failoverQuorum", "must be true")
 
 
@@ -174,7 +180,7 @@ def databases_have_resources(rendering: Rendering) -> Iterator[Finding]:
 @invariant("Two servers of a database that share a node are lost together.")
 def databases_are_spread(rendering: Rendering) -> Iterator[Finding]:
     for cluster in clusters(rendering):
-        if _is_shared(cluster):
+        if _must_have(cluster, NODE_SPREAD):
             yield from _placed(cluster)
 
 
@@ -223,7 +229,7 @@ def backups_are_made(rendering: Rendering) -> Iterator[Finding]:
         name, namespace = name_of(cluster), dig(cluster, "metadata.namespace", "")
         archives = [plugin for plugin in items(cluster, "spec.plugins") if plugin.get("isWALArchiver")]
         plans = [plan for plan in rendering.of("ScheduledBackup") if dig(plan, "spec.cluster.name") == name]
-        if (_is_shared(cluster) or plans or rendering.of("ObjectStore")) and not archives:
+        if (_must_have(cluster, BACKUP) or plans or rendering.of("ObjectStore")) and not archives:
             yield (cluster, "spec.plugins", "must archive the write-ahead log")
         if archives and not plans:
             yield (cluster, "spec.plugins", "there is no ScheduledBackup")

@@ -3,10 +3,12 @@
 from tests.charts.invariants.application import is_production
 from tests.charts.invariants.objects import Object, Pod, Rendering, annotations_of, labels_of
 
-# An annotation of the workload (charts/telemed/templates/_leftout.tpl); its words are those below, with commas.
+# An annotation of the workload (templates/_leftout.tpl of both charts); its words are those below, with commas.
 ANNOTATION = "telemed.local/left-out"
 NETWORK_POLICY = "network-policy"
 BUDGET = "disruption-budget"
+BACKUP = "backup"
+QUORUM = "quorum"
 DRAIN = "drain"
 VARIABLES = "variables"  # rather more: others than the application reads
 EDGES = "edges"  # rather more: it talks to others than the rest does
@@ -18,15 +20,16 @@ SECOND_REPLICA = "second-replica"
 def left_out(rendering: Rendering, pod: Pod) -> set[str]:
     """Give the words of what the pod does without. A Job or test does without what its release does without."""
     if pod.is_lasting:
-        return _said(pod.owner)
+        return said(pod.owner)
     release = labels_of(pod.owner).get("app.kubernetes.io/instance")
     others = [
         one.owner for one in rendering.lasting if labels_of(one.owner).get("app.kubernetes.io/instance") == release
     ]
-    return set().union(*(_said(owner) for owner in others))
+    return set().union(*(said(owner) for owner in others))
 
 
-def _said(owner: Object) -> set[str]:
+def said(owner: Object) -> set[str]:
+    """Give the words that stand on an object."""
     return {word.strip() for word in annotations_of(owner).get(ANNOTATION, "").split(",") if word.strip()}
 
 

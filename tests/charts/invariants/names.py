@@ -69,7 +69,8 @@ def labels_are_valid(rendering: Rendering) -> Iterator[Finding]:
 
 @invariant("Whose an object is must be seen on it, by people and by tools.")
 def recommended_labels_are_there(rendering: Rendering) -> Iterator[Finding]:
-    for thing in rendering.objects:
+    managers = {labels_of(thing).get("app.kubernetes.io/managed-by") for thing in rendering.objects}
+    for thing in rendering.objects if "Helm" in managers else []:
         labels = labels_of(thing)
         wanted = RECOMMENDED if "app.kubernetes.io/instance" in labels else ("part-of",)
         for label in wanted:

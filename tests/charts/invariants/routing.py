@@ -27,7 +27,7 @@ def api_paths() -> dict[str, str]:
 
 def _routes(rendering: Rendering) -> Iterator[tuple[Object, str, str, Object]]:
     """Give the object, where in it, the prefix, and the backend as {name, port}."""
-    for route in rendering.of("HTTPRoute"):
+    for route in _leading(rendering, "HTTPRoute"):
         for number, rule in enumerate(items(route, "spec.rules")):
             for match in items(rule, "matches") or [{}]:
                 prefix = dig(match, "path.value", "/") if dig(match, "path.type", "PathPrefix") == "PathPrefix" else ""
@@ -40,6 +40,18 @@ def _routes(rendering: Rendering) -> Iterator[tuple[Object, str, str, Object]]:
                 backend = {"name": service.get("name"), "port": dig(service, "port.number", dig(service, "port.name"))}
                 prefix = path.get("path", "/") if path.get("pathType") == "Prefix" else ""
                 yield ingress, f"spec.rules[{number}]", prefix, backend
+
+
+def _leading(rendering: Rendering, *kinds: str) -> list[Object]:
+    """Give the routes that lead to somebody, and do not only send a client to another address."""
+    return [
+        thing
+        for thing in rendering.of(*kinds)
+        if not all(
+            any(one.get("type") == "RequestRedirect" for one in items(rule, "filters")) and not rule.get("backendRefs")
+            for rule in items(thing, "spec.rules")
+        )
+    ]
 
 
 def _answering(rendering: Rendering, route: Object, backend: Object) -> set[str]:
@@ -55,7 +67,7 @@ def _covers(prefix: str, path: str) -> bool:
 
 @invariant("A path that no route has is a 404 of the gateway; one that leads to another component is one of ours.")
 def routes_cover_the_api(rendering: Rendering) -> Iterator[Finding]:
-    for thing in rendering.of("HTTPRoute", "Ingress"):
+    for thing in _leading(rendering, "HTTPRoute", "Ingress"):
         mine = [(prefix, backend) for route, _, prefix, backend in _routes(rendering) if route is thing]
         served = {name for pod in rendering.pods if pod.is_lasting for name in services_of(command_of(pod.main))}
         for path, service in api_paths().items():
@@ -71,7 +83,7 @@ def routes_cover_the_api(rendering: Rendering) -> Iterator[Finding]:
 
 @invariant("Two routes of one path make it a matter of luck who answers.")
 def routes_are_there_once(rendering: Rendering) -> Iterator[Finding]:
-    for thing in rendering.of("HTTPRoute"):
+    for thing in _leading(rendering, "HTTPRoute"):
         prefixes = [prefix for route, _, prefix, _ in _routes(rendering) if route is thing]
         for prefix in sorted({prefix for prefix in prefixes if prefixes.count(prefix) > 1}):
             yield (thing, "spec.rules", f"{prefix!r} is there {prefixes.count(prefix)} times")
