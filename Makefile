@@ -52,6 +52,7 @@ DRILL := $(BIN)/python -m tests.twin.drills --seeds "$(SEEDS)" --minutes "$(MINU
 	$(if $(SIZE),--size $(SIZE)) $(if $(RATE),--rate $(RATE)) --guard-off "$(GUARD_OFF)"
 test-twin: install-dev ## Break the twin in every way under load, and judge what is left (after twin-deps)
 	@$(DRILL)
+	@$(if $(strip $(DRILLS) $(GUARD_OFF)),:,$(BIN)/python -m pytest -n 0 -m drill tests/pods)
 
 GUARDS := synchronous-commit shield token breaker
 test-guards: install-dev ## Take each guard of the twin away and see its drill fail
