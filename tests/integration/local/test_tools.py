@@ -56,9 +56,11 @@ def packed(files: dict[str, bytes]) -> bytes:
     return archive.getvalue()
 
 
-def wheel(programs: dict[str, bytes], layer_name: str = "package/lib/layer.zip") -> bytes:
+def wheel(
+    programs: dict[str, bytes], layer_name: str = "package/lib/layer.zip", flipped: tuple[bytes, bytes] = (b"", b"")
+) -> bytes:
     """Make what a wheel of the lock looks like: an archive in an archive in an archive."""
-    layer = packed(programs)
+    layer = packed(programs).replace(*flipped) if flipped[0] else packed(programs)
     package = io.BytesIO()
     with tarfile.open(fileobj=package, mode="w:gz") as files:
         entry = tarfile.TarInfo(layer_name)
@@ -102,6 +104,10 @@ def test_every_program_comes_from_its_own_wheel(tools: ModuleType, tmp_path: Pat
         pytest.param(index_with(lambda _: packed({"other": b""})), id="no package in it"),
         pytest.param(index_with(lambda _: wheel({}, "package/other.zip")), id="no layer in it"),
         pytest.param(index_with(lambda _: wheel({"helm/other": b""})), id="no program in it"),
+        pytest.param(
+            index_with(lambda _: wheel({"helm/helm": b"four bits of it"}, flipped=(b"four", b"five"))),
+            id="a flipped bit",
+        ),
         pytest.param(lambda _lock, _folder: None, id="nothing came"),
     ],
 )
