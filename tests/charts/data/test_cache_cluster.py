@@ -1,0 +1,150 @@
+"""The cluster of the cache: born as a member each, and whole again whatever happens to its pods."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.charts.data.cache_pods import Namespace, Pod, namespace, values_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127/8")
+# One in each third of the slots, and some more.
+KEYS = {f"key-{number}": f"value-{number}" for number in range(12)}
+# Each look is a few processes.
+PATIENTLY = {"within_seconds": 40.0, "pause_seconds": 0.25}
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Namespace]:
+    """Six pods that came up together and are well."""
+    with namespace("cluster") as made:
+        for place in range(6):
+            pod = Pod(f"telemed-data-cache-{place}", made.new_address(), "start-node.sh", made, has_tender=True)
+            made.pods.append(pod)
+        for pod in made.pods:
+            pod.begin()
+        await well(made)
+        yield made
+
+
+async def well(cluster: Namespace) -> None:
+    """Wait until every pod that is there is ready, and sees all of them as they are."""
+    there = [pod for pod in cluster.pods if pod.running]
+    await until(lambda: all(is_content(pod, there) for pod in there), **PATIENTLY)
+
+
+def is_content(pod: Pod, there: list[Pod]) -> bool:
+    if not pod.is_ready():
+        return False
+    nodes = pod.ask("cluster", "nodes")
+    return nodes.count("\n") == 5 and all(
+        any(f" {other.address}:6379@" in line and "fail" not in line for line in nodes.splitlines()) for other in there
+    )
+
+
+def fill(cluster: Namespace) -> None:
+    """Write every key where it belongs."""
+    for key, value in KEYS.items():
+        answers = [pod.ask("set", key, json.dumps(value)) for pod in cluster.pods if pod.is_primary()]
+        assert answers.count("OK") == 1, answers
+
+
+async def copied(cluster: Namespace) -> None:
+    """Wait until the replicas have what their primaries have."""
+
+    def keys(*, primaries: bool) -> int:
+        return sum(int(pod.ask("dbsize")) for pod in cluster.pods if pod.is_primary() is primaries)
+
+    await until(lambda: keys(primaries=True) == keys(primaries=False) == len(KEYS), **PATIENTLY)
+
+
+async def test_pods_that_come_up_together_are_a_cluster(cluster: Namespace) -> None:
+    """Three primaries with a replica each and every slot; nobody formed it."""
+    fill(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
+    assert [pod.is_primary() for pod in cluster.pods] == [True, True, True, False, False, False]
+    info = cluster.pods[5].ask("cluster", "info")
+    for line in ("cluster_slots_ok:16384", "cluster_known_nodes:6", "cluster_size:3"):
+        assert line in info
+
+
+async def test_all_pods_may_start_anew_at_once(cluster: Namespace) -> None:
+    """At other addresses, remembering nothing, and with names that take their time."""
+    for pod in cluster.pods:
+        pod.kill()
+    cluster.unknown = {pod.name for pod in cluster.pods[1:4]}
+    for pod in cluster.pods:
+        pod.begin(address=cluster.new_address())
+    cluster.unknown.clear()
+    cluster.tell_names()
+    await well(cluster)
+    fill(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
+
+
+async def test_containers_may_all_start_anew_at_once(cluster: Namespace) -> None:
+    """As after the restart of a machine: at other addresses, remembering the old ones."""
+    for pod in cluster.pods:
+        pod.kill()
+    for pod in cluster.pods:
+        pod.begin(address=cluster.new_address(), keeps_data=True)
+    await well(cluster)
+    fill(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
+
+
+async def test_a_lost_primary_has_an_heir_and_comes_back_as_its_replica(cluster: Namespace) -> None:
+    """It claims its old place with nothing in it; nobody believes it, and nothing that is cached is lost."""
+    lost, heir = cluster.pods[0], cluster.pods[3]
+    fill(cluster)
+    await copied(cluster)
+    lost.kill()
+    await until(heir.is_primary, **PATIENTLY)
+    assert values_of(cluster.pods[1:], KEYS) == KEYS
+
+    lost.begin(address=cluster.new_address())
+    await well(cluster)
+    await until(lambda: not lost.is_primary(), **PATIENTLY)
+    assert heir.is_primary()
+    assert values_of(cluster.pods, KEYS) == KEYS
+    await copied(cluster)
+
+
+async def test_a_shard_that_is_lost_whole_comes_back_empty(cluster: Namespace) -> None:
+    """Primary and replica together; the others go on meanwhile."""
+    fill(cluster)
+    await copied(cluster)
+    cluster.pods[1].kill()
+    cluster.pods[4].kill()
+    others = [pod for pod in cluster.pods if pod.running]
+    kept = values_of(others, KEYS)
+    assert 0 < len(kept) < len(KEYS)
+    for pod in (cluster.pods[4], cluster.pods[1]):
+        pod.begin(address=cluster.new_address())
+    await well(cluster)
+    fill(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
+
+
+async def test_two_primaries_may_be_lost_at_once(cluster: Namespace) -> None:
+    """Without a majority nobody is promoted; the lost ones come back into their own places."""
+    fill(cluster)
+    for pod in cluster.pods[:2]:
+        pod.kill()
+    for pod in cluster.pods[:2]:
+        pod.begin(address=cluster.new_address())
+    await well(cluster)
+    fill(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
+
+
+async def test_a_rolling_restart_keeps_what_is_cached(cluster: Namespace) -> None:
+    """Each pod gets another address, the last one first, and the next only when it is ready: as the StatefulSet does it."""
+    fill(cluster)
+    await copied(cluster)
+    for pod in reversed(cluster.pods):
+        pod.delete()
+        pod.begin(address=cluster.new_address())
+        await well(cluster)
+    assert values_of(cluster.pods, KEYS) == KEYS
