@@ -12,7 +12,8 @@ CHARTS = Path(__file__).parents[1]
 
 def derived() -> Iterator[tuple[Path, str]]:
     """Give each derived file and what should be in it."""
-    yield CHARTS / "telemed" / "values.schema.json", schema_text(CHARTS / "telemed" / "values.yaml")
+    for values in sorted(CHARTS.glob("*/values.yaml")):
+        yield values.with_name("values.schema.json"), schema_text(values)
     for readme in sorted(CHARTS.glob("*/README.md")):
         if BEGIN in readme.read_text():
             yield readme, with_tables(readme.read_text(), readme.with_name("values.yaml"))

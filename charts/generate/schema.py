@@ -1,4 +1,4 @@
-"""`values.schema.json` of the chart `telemed`: a hand-written part, the settings, and the comments of the values."""
+"""`values.schema.json` of each chart: a hand-written part, the comments of the values, and `telemed`'s settings."""
 
 import json
 from pathlib import Path
@@ -8,23 +8,30 @@ import yaml
 from charts.generate.commented import entries
 from charts.generate.settings import Schema, secret_names, settings_schema
 
-HAND_WRITTEN = Path(__file__).parent / "telemed.schema.yaml"
+HAND_WRITTEN = Path(__file__).parent  # CHART.schema.yaml
 # Given by the chart itself, where they are needed: to the migration, and where tokens are signed with a shared secret.
 _NOT_WANTED = frozenset({"OWNER_DATABASE_URL", "JWT_SECRET"})
 
 
 def schema_text(values: Path) -> str:
-    """Give the file's content."""
-    schema = yaml.safe_load(HAND_WRITTEN.read_text())
+    """Give the file's content for the chart of these values."""
+    chart = values.parent.name
+    schema = yaml.safe_load((HAND_WRITTEN / f"{chart}.schema.yaml").read_text())
     definitions = schema["definitions"]
-    definitions["settings"] = settings_schema()
-    names = {"secretNames": secret_names(), "wantedSecretNames": [n for n in secret_names() if n not in _NOT_WANTED]}
-    _include(schema, definitions, names)
+    if chart == "telemed":
+        _add_settings(schema, definitions)
     for entry in entries(values):
         _describe(schema, definitions, entry.path, entry.words)
     schema = _complete(schema, yaml.safe_load(values.read_text()), definitions)
     _close(schema)
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _add_settings(schema: Schema, definitions: Schema) -> None:
+    """Add what the application reads from its environment."""
+    definitions["settings"] = settings_schema()
+    names = {"secretNames": secret_names(), "wantedSecretNames": [n for n in secret_names() if n not in _NOT_WANTED]}
+    _include(schema, definitions, names)
 
 
 def _include(part: Any, definitions: Schema, names: dict[str, list[str]]) -> None:  # any part of a schema

@@ -1,7 +1,7 @@
 """Pods of the cache as processes: the chart's own scripts and files, real servers, an address of 127/8 for each pod.
 
-What a pod would have around it is made of three small programs in its PATH: `valkey-server` listens on the pod's address
-only, `getent` knows the names that the cluster's DNS would, and `valkey-cli`, which the wheel of Valkey lacks, sends a command.
+What a pod would have around it is made of small programs in its PATH: `valkey-server` listens on the pod's address only,
+`getent` knows the names that the cluster's DNS would, and `valkey-cli`, which the wheel of Valkey lacks, is ours.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.charts.data import valkey_cli
 from tests.charts.rendering import render_objects
 from tests.servers import server_folder
 
@@ -24,40 +25,6 @@ from telemed.local.binaries import valkey_program
 from telemed.local.processes import Guard, Program, Running
 
 PASSWORD = 'a "quoted" \\ password'
-# Called as valkey-cli is called by the scripts; without -h it asks the pod that it runs in.
-_CLI = """
-import os, socket, sys
-words, host, port = sys.argv[1:], os.environ["POD_IP"], 6379
-while words and words[0] in ("-h", "-p"):
-    if words[0] == "-h":
-        host = words[1]
-    else:
-        port = int(words[1])
-    words = words[2:]
-with open(os.environ["NAMES"]) as names:
-    host = dict(line.split() for line in names).get(host, host)
-
-def read(stream):
-    head = stream.readline().decode().strip()
-    if head[:1] == "$":
-        return stream.read(int(head[1:]) + 2).decode()[:-2] if head != "$-1" else ""
-    if head[:1] == "*":
-        return "\\n".join(read(stream) for _ in range(int(head[1:])))
-    if not head:
-        raise OSError("closed")
-    return head[1:]
-
-try:
-    with socket.create_connection((host, port), timeout=2) as connection, connection.makefile("rwb") as stream:
-        for parts in ([["AUTH", os.environ["REDISCLI_AUTH"]]] if "REDISCLI_AUTH" in os.environ else []) + [words]:
-            encoded = [part.encode() for part in parts]
-            stream.write(b"*%d\\r\\n" % len(encoded) + b"".join(b"$%d\\r\\n%s\\r\\n" % (len(e), e) for e in encoded))
-            stream.flush()
-            answer = read(stream)
-    print(answer)
-except OSError as error:
-    sys.exit(f"Could not connect to Valkey at {host}:{port}: {error}")
-"""
 
 
 @dataclass
@@ -76,7 +43,7 @@ class Pod:
         return self.namespace.folder / self.name / "data"
 
     def begin(self, *, address: str | None = None, keeps_data: bool = False) -> None:
-        """Let the kubelet start it: at another address, without data, unless it is only a container that starts again."""
+        """Let the kubelet start it: perhaps at another address, and without data unless only its containers start again."""
         self.address = address or self.address
         if not keeps_data:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -104,10 +71,7 @@ class Pod:
         Raises:
             OSError: it does not.
         """
-        answer = self._run("valkey-cli", "-p", str(port), *words)
-        if answer.returncode != 0:
-            raise ConnectionError(answer.stderr)
-        return answer.stdout.strip()
+        return valkey_cli.send(self.address, port, PASSWORD, list(words)).strip()
 
     def is_ready(self) -> bool:
         """Ask its readiness probe."""
@@ -170,7 +134,11 @@ class Namespace:
 
     def tell_names(self) -> None:
         """Let the DNS know where everybody is now."""
-        lines = [f"{pod.name}.{self.environment['NODES']} {pod.address}\n" for pod in self.pods if pod.name not in self.unknown]
+        lines = [
+            f"{pod.name}.{self.environment['NODES']} {pod.address}\n"
+            for pod in self.pods
+            if pod.name not in self.unknown
+        ]
         changed = self.folder / "names.new"
         changed.write_text("".join(lines))
         changed.rename(self.folder / "names")
@@ -192,8 +160,8 @@ def namespace(mode: str, **environment: str) -> Iterator[Namespace]:
         _script(programs / "valkey-server", f'exec {server} "$@" --bind "$POD_IP"')
         _script(programs / "valkey-sentinel", f'exec {server} "$@" --sentinel --bind "$POD_IP"')
         _script(programs / "getent", """sed -n "s/^$2 \\(.*\\)/\\1 $2/p" "$NAMES" | grep .""")
-        (folder / "cli.py").write_text(_CLI)
-        _script(programs / "valkey-cli", f'exec {shlex.quote(sys.executable)} -ES {folder}/cli.py "$@"')
+        client = f"{shlex.quote(sys.executable)} -ES {shlex.quote(valkey_cli.__file__)}"
+        _script(programs / "valkey-cli", f'exec {client} "$@"')
         lent = Namespace(folder, guard, _environment(folder, objects, environment))
         try:
             yield lent

@@ -140,7 +140,7 @@ async def test_two_primaries_may_be_lost_at_once(cluster: Namespace) -> None:
 
 
 async def test_a_rolling_restart_keeps_what_is_cached(cluster: Namespace) -> None:
-    """Each pod gets another address, the last one first, and the next only when it is ready: as the StatefulSet does it."""
+    """As the StatefulSet does it: the last pod first, at another address, and the next only when it is ready."""
     fill(cluster)
     await copied(cluster)
     for pod in reversed(cluster.pods):
