@@ -1,6 +1,6 @@
 """Pods of the cache as processes: the chart's own scripts and files, real servers, an address of 127/8 for each pod.
 
-What a pod would have around it is made of small programs in its PATH: `valkey-server` listens on the pod's address only,
+What a pod would have around it is made of small programs in its PATH: `valkey-server` listens on the pod's address,
 `getent` knows the names that the cluster's DNS would, and `valkey-cli`, which the wheel of Valkey lacks, is ours.
 """
 
@@ -43,7 +43,7 @@ class Pod:
         return self.namespace.folder / self.name / "data"
 
     def begin(self, *, address: str | None = None, keeps_data: bool = False) -> None:
-        """Let the kubelet start it: perhaps at another address, and without data unless only its containers start again."""
+        """Let the kubelet start it: perhaps elsewhere, and without data unless only its containers start again."""
         self.address = address or self.address
         if not keeps_data:
             shutil.rmtree(self.data, ignore_errors=True)

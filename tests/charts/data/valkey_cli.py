@@ -28,7 +28,7 @@ def _read(stream: Any) -> str:  # what makefile returns has no public type
     if not head:
         raise ConnectionError("closed")
     if head[0] == "$":
-        return stream.read(int(head[1:]) + 2).decode()[:-2] if head != "$-1" else ""
+        return str(stream.read(int(head[1:]) + 2).decode()[:-2]) if head != "$-1" else ""
     if head[0] == "*":
         return "\n".join(_read(stream) for _ in range(int(head[1:])))
     return head[1:]
