@@ -31,7 +31,7 @@ def _read(stream: Any) -> str:  # what makefile returns has no public type
         return str(stream.read(int(head[1:]) + 2).decode()[:-2]) if head != "$-1" else ""
     if head[0] == "*":
         return "\n".join(_read(stream) for _ in range(int(head[1:])))
-    return head[1:]
+    return str(head[1:])
 
 
 def main(words: list[str]) -> str:
