@@ -15,3 +15,8 @@ tests/charts/invariants) can tell what was left out on purpose from what was los
 {{- end -}}
 {{- join "," $words -}}
 {{- end -}}
+
+{{/* One server has no second, which is what `standalone` means. */}}
+{{- define "telemed-data.cacheLeftOut" -}}
+{{- ternary "second-replica" "" (eq .Values.cache.mode "standalone") -}}
+{{- end -}}

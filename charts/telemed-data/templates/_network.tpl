@@ -24,12 +24,9 @@ matchExpressions:
     values: [{{ include "telemed-data.fullname" . }}-pooler-rw, {{ include "telemed-data.fullname" . }}-pooler-ro]
 {{- end -}}
 
-{{- define "telemed-data.cachePods" -}}
-matchLabels:
-  app.kubernetes.io/name: {{ include "telemed-data.name" . }}
-  app.kubernetes.io/instance: {{ .Release.Name }}
-matchExpressions:
-  - {key: app.kubernetes.io/component, operator: In, values: [cache, cache-sentinel]}
+{{/* What the cache's servers say to one another: replication, and in a cluster its bus. */}}
+{{- define "telemed-data.cachePorts" -}}
+{{- include "telemed-data.ports" (ternary (list 6379 16379) (list 6379) (eq .Values.cache.mode "cluster")) -}}
 {{- end -}}
 
 {{- define "telemed-data.namespaceOf" -}}
@@ -76,5 +73,28 @@ podSelector:
 {{- define "telemed-data.toObjectStore" -}}
 {{- if or .Values.backup.enabled .Values.restore.enabled -}}
 {{- include "telemed-data.toAddresses" .Values.networkPolicy.objectStore -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Between servers and sentinels, where there are any. */}}
+{{- define "telemed-data.toSentinels" -}}
+{{- if eq .Values.cache.mode "sentinel" -}}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "telemed-data.selector" (list . "cache-sentinel") | nindent 10 }}
+  ports:
+    {{- include "telemed-data.ports" (list 26379) | nindent 4 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "telemed-data.fromSentinels" -}}
+{{- if eq .Values.cache.mode "sentinel" -}}
+- from:
+    - podSelector:
+        matchLabels:
+          {{- include "telemed-data.selector" (list . "cache-sentinel") | nindent 10 }}
+  ports:
+    {{- include "telemed-data.ports" (list 6379) | nindent 4 }}
 {{- end -}}
 {{- end -}}

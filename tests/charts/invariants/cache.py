@@ -23,7 +23,9 @@ def _is_server(rendering: Rendering, container: Container) -> bool:
     if not re.search(r"(valkey|redis)(:|@|$|/valkey)", image.partition("@")[0].rpartition("/")[2]):
         return False
     is_sentinel = "sentinel" in container.name or "--sentinel" in words or any("sentinel" in word for word in words[:1])
-    return container.pod.is_lasting and container.path.startswith("spec.containers") and not is_sentinel
+    is_beside = container.name == "tend"  # only tells the server next to it where the others are
+    lasts = container.pod.is_lasting and container.path.startswith("spec.containers")
+    return lasts and not is_sentinel and not is_beside
 
 
 def told(rendering: Rendering, container: Container) -> dict[str, str]:
