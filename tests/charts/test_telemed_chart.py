@@ -117,6 +117,7 @@ def test_a_setting_or_a_changed_secret_restarts_pods() -> None:
         {"settings": {"LOG_LEVEL": "DEBUG"}},
         {"secretsRevision": "2"},
         {"keys": {"verification": {"files": ["public.pem", "next.pem"]}}},
+        {"keys": {"signing": {"name": "another"}}},
     ):
         assert checksum_of(rendered(change), "auth") != checksum_of(before, "auth")
     changed = rendered(
