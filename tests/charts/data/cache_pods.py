@@ -120,6 +120,7 @@ class Namespace:
     pods: list[Pod] = field(default_factory=list)
     # Names that are not in the DNS, though their pods are there: it takes its time.
     unknown: set[str] = field(default_factory=set)
+    more_names: dict[str, str] = field(default_factory=dict)
     _block: str = field(default_factory=lambda: f"127.{random.randint(2, 250)}.{random.randint(1, 250)}")  # noqa: S311
     _last: int = 0
 
@@ -139,6 +140,7 @@ class Namespace:
             for pod in self.pods
             if pod.name not in self.unknown
         ]
+        lines += [f"{name} {address}\n" for name, address in self.more_names.items()]
         changed = self.folder / "names.new"
         changed.write_text("".join(lines))
         changed.rename(self.folder / "names")

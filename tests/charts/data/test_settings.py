@@ -1,10 +1,13 @@
 """Numbers of the chart that are somebody else's as well: one truth each."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.charts.rendering import CHARTS, HelmFailed, Object, render, render_objects
 
 COMPOSE = Path(__file__).parents[3] / "services" / "compose"
@@ -83,6 +86,32 @@ def test_postgres_has_the_settings_that_were_tested() -> None:
         assert name in ours, name
         assert name in POSTGRES_FOLLOWS_THE_SIZE or ours[name] == tested[name], name
     assert not POSTGRES_IS_THE_OPERATORS & set(ours)
+
+
+def test_versions_are_those_of_compose() -> None:
+    """One version of each server, wherever it runs."""
+    compose = (COMPOSE.parents[1] / "docker-compose.yml").read_text()
+    values = yaml.safe_load((CHARTS / CHART / "values.yaml").read_text())
+    for part in (values["poolers"]["image"], values["cache"]["image"]):
+        repository = part["repository"].removeprefix("docker.io/")
+        assert f"image: {repository}:{part['tag']}\n" in compose
+    assert re.search(rf"image: postgres:{values['postgres']['image']['tag'].partition('-')[0]}-", compose)
+
+
+def test_the_scripts_of_the_cache_are_sound() -> None:
+    """They run in a shell of which nobody sees the mistakes."""
+    scripts = sorted((CHARTS / CHART / "files" / "cache").glob("*.sh"))
+    assert scripts
+    program = Path(sys.executable).parent / "shellcheck"
+    answer = subprocess.run(
+        [program, "--external-sources", *(script.name for script in scripts)],
+        cwd=scripts[0].parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout
 
 
 def test_a_quorum_confirms_every_commit() -> None:
