@@ -14,7 +14,7 @@ from tests.twin.poolers import Pooler, ro_targets, rw_targets, verifiers_of
 from tests.twin.ports import Ports
 from tests.twin.postgres import MONITOR, REPLICATOR
 from tests.twin.redis import start_redis
-from tests.twin.services import DRAIN_SECONDS, service_members
+from tests.twin.services import service_members
 from tests.twin.supervisor import Supervisor
 from tests.twin.warden import Warden
 
@@ -124,5 +124,4 @@ def _environment(twin: "Twin", passwords: Mapping[str, str]) -> dict[str, str]:
         "JWT_SECRET": secrets.token_urlsafe(48),
         "PEPPER": secrets.token_urlsafe(48),
         "TRUSTED_PROXIES": "127.0.0.1",
-        "DRAIN_SECONDS": str(DRAIN_SECONDS),
     }

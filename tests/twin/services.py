@@ -1,11 +1,16 @@
-"""The application: two processes of each service and two workers, as the image runs them."""
+"""The application: two processes of each service and two workers, as the rendered chart starts and ends them.
 
+Arguments, settings, probes and grace are read from charts/telemed as Helm renders it; what differs is written here.
+"""
+
+import functools
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+from tests.pods.rendered import Chart, PodTemplate
 from tests.twin.member import Kind, Member
 from tests.twin.ports import Ports
 
@@ -14,8 +19,20 @@ from telemed.local.processes import Guard, Program, Running
 SERVICES_FOLDER = Path(__file__).parents[2] / "services"
 SERVICES = ("auth", "booking", "consultation")
 COPIES = 2
-# Longer than the gateway needs to notice (two checks, half a second apart).
-DRAIN_SECONDS = 3
+# What cannot be as in a cluster: demo data are wanted, tests sign tokens with the shared secret, and all listen here.
+OTHERWISE = {"ENVIRONMENT": "local", "JWT_ALGORITHM": "HS256", "HOST": "127.0.0.1"}
+
+
+@functools.cache
+def template(role: str) -> PodTemplate:
+    """Give the pod of a component, as the chart with its default values describes it."""
+    return Chart({"settings": {"JWT_ALGORITHM": "HS256"}}).rollout(role).template
+
+
+def rendered_settings(role: str) -> dict[str, str]:
+    """Give what the chart sets in plain text; Secrets, ports and addresses are the twin's own."""
+    plain = (one for one in template(role).container["env"] if "value" in one)
+    return {one["name"]: str(one["value"]) for one in plain} | OTHERWISE
 
 
 class TelemedMember(Member):
@@ -27,12 +44,13 @@ class TelemedMember(Member):
         is_worker = self.role == "worker"
         kind: Kind = "worker" if is_worker else "service"
         super().__init__(name, kind, None if is_worker else port, self._launch, self._answers, probes=probes)
-        self.environment = dict(environment) | {"PORT": str(port), "MANAGEMENT_PORT": str(probes)}
+        own = {"PORT": str(port), "MANAGEMENT_PORT": str(probes)}
+        self.environment = rendered_settings(self.role) | dict(environment) | own
         self._folder = folder
         self._guard = guard
 
     def _launch(self) -> Running:
-        arguments = ["work"] if self.role == "worker" else ["serve", self.role]
+        arguments = template(self.role).command[1:]
         return Program(
             self.name,
             [sys.executable, "-m", "telemed.cli", *arguments],
@@ -42,10 +60,20 @@ class TelemedMember(Member):
             folder=self._folder,  # the checkout may hold the address of a platform that somebody else runs
         ).start(self._guard)
 
+    async def stop(self, within_seconds: float | None = None) -> None:
+        """End it in order, within the grace that the chart gives it."""
+        await super().stop(template(self.role).grace_seconds if within_seconds is None else within_seconds)
+
+    @property
+    def _path(self) -> str:
+        readiness = template(self.role).probe("readiness")
+        assert readiness is not None
+        return readiness.path
+
     async def _answers(self) -> bool:
         try:
             async with httpx.AsyncClient() as client:
-                return (await client.get(f"http://127.0.0.1:{self.probes}/readyz", timeout=1)).status_code == 200
+                return (await client.get(f"http://127.0.0.1:{self.probes}{self._path}", timeout=1)).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -44,6 +44,8 @@ def test_replicas_are_cores_over_what_one_pod_gives_and_one_to_spare() -> None:
     (booking,) = [service for service in wanted.services if service.name == "booking"]
     assert booking.cores == pytest.approx(100 * 17.2 * 0.005)
     assert booking.at_peak == math.ceil(8.6 / 0.325) + 1
+    assert booking.least == booking.at_peak  # the average is the peak here
+    assert booking.most == 2 * booking.at_peak
     assert wanted.database_busy_cores == pytest.approx(100 * 30 * 0.0025)
 
 
