@@ -5,8 +5,12 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from tests.charts.rendering import ROOT as CHECKOUT
 from tests.charts.rendering import HelmFailed, Object, render_objects, run_helm
+from typer.testing import CliRunner
+
+from telemed.cli import app
 
 CHART = str(CHECKOUT / "charts" / "telemed")
 DIGEST = f"sha256:{'0' * 64}"
@@ -255,6 +259,37 @@ def test_a_secret_of_the_release_comes_too_late_for_a_hook() -> None:
     }
     assert "set migration.mode to job" in refusal({"externalSecrets": external})
     assert rendered({"externalSecrets": external, "migration": {"mode": "job"}})
+
+
+@pytest.mark.parametrize("example", ["", "production.yaml", "keda.yaml"])
+def test_there_are_as_many_pods_as_the_plan_asks_for(example: str) -> None:
+    """100,000 consultations a day, by what requests were measured to cost: never fewer pods, and never smaller ones."""
+    planned = CliRunner().invoke(app, ["capacity", "--consultations-per-day=100000", "--format=values"])
+    plan = yaml.safe_load(planned.stdout)
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in render_example(example)}
+    for name, wanted in plan["components"].items():
+        pod = pod_of(objects, name)
+        asked = pod["spec"]["containers"][0]["resources"]["requests"]
+        assert asked["memory"] == plan["defaults"]["resources"]["requests"]["memory"]
+        assert asked["cpu"] in {plan["defaults"]["resources"]["requests"]["cpu"], "1"}
+        assert variables_of(pod)["DATABASE_POOL_SIZE"] == str(plan["settings"]["DATABASE_POOL_SIZE"])
+        if wanted["autoscaling"]["mode"] == "hpa":
+            fewest, most = scale_of(objects, name)
+            assert fewest >= wanted["autoscaling"]["minReplicas"]
+            assert most >= wanted["autoscaling"]["maxReplicas"]
+
+
+def render_example(example: str) -> list[Object]:
+    file = CHECKOUT / "charts" / "telemed" / "examples" / example
+    return render_objects("telemed", *([file] if example else []))
+
+
+def scale_of(objects: dict[tuple[str, str], Object], name: str) -> tuple[int, int]:
+    if ("ScaledObject", f"telemed-{name}") in objects:
+        spec = objects["ScaledObject", f"telemed-{name}"]["spec"]
+        return spec["minReplicaCount"], spec["maxReplicaCount"]
+    spec = objects["HorizontalPodAutoscaler", f"telemed-{name}"]["spec"]
+    return spec["minReplicas"], spec["maxReplicas"]
 
 
 def test_the_notes_give_three_commands() -> None:
