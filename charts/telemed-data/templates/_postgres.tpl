@@ -13,6 +13,8 @@ of one server: of the primary (rw), or, while only one replica is left, of that 
 {{- $message := printf "poolers.%s: %d pods (one more while rolling out) with %d connections each are %d, but postgres.maxConnections (%d) minus reservedConnections (%d) leaves %d" $type (int $pooler.instances) $each $wanted (int $.Values.postgres.maxConnections) (int $.Values.postgres.reservedConnections) $room -}}
 {{- include "telemed-data.failIf" (list (gt $wanted $room) $message) -}}
 {{- end -}}
+{{- $together := include "telemed-data.connections" . | int -}}
+{{- include "telemed-data.failIf" (list (gt $together (int $room)) (printf "poolers: a replica that is promoted has the readers' connections and gets the writers', %d together, but postgres.maxConnections (%d) minus reservedConnections (%d) leaves %d" $together (int .Values.postgres.maxConnections) (int .Values.postgres.reservedConnections) $room)) -}}
 {{- $synchronous := .Values.postgres.synchronous -}}
 {{- include "telemed-data.failIf" (list (and $synchronous.enabled (ge (int $synchronous.number) (int .Values.postgres.instances))) (printf "postgres.synchronous.number (%d) replicas cannot confirm where there are %d instances, the primary among them: writes would wait for ever" (int $synchronous.number) (int .Values.postgres.instances))) -}}
 {{- include "telemed-data.failIf" (list (and $synchronous.enabled $synchronous.failoverQuorum (lt (int .Values.postgres.instances) 3)) "postgres.synchronous.failoverQuorum needs postgres.instances of 3 or more") -}}
@@ -168,4 +170,17 @@ walStorage:
 {{- $s3 = ternary (omit $s3 "inheritFromIAMRole") $s3 (hasKey $s3 "accessKeyId") -}}
 {{- $isOther := or (hasKey $store "azureCredentials") (hasKey $store "googleCredentials") -}}
 {{- ternary (omit $store "s3Credentials") (set $store "s3Credentials" $s3) $isOther | toYaml -}}
+{{- end -}}
+
+{{/* What both poolers may use of one server: pods and one more, times the least of their bound and their roles' pools. */}}
+{{- define "telemed-data.connections" -}}
+{{- $sum := 0 -}}
+{{- range $type := include "telemed-data.poolers" . | fromJsonArray -}}
+{{- $pooler := index $.Values.poolers $type -}}
+{{- $set := merge dict $pooler.parameters $.Values.poolers.parameters -}}
+{{- $logins := ternary 3 1 (eq $type "rw") -}}
+{{- $pools := mul $logins (add (int $set.default_pool_size) (int $set.reserve_pool_size)) -}}
+{{- $sum = add $sum (mul (add $pooler.instances 1) (min $pools (int $set.max_db_connections))) -}}
+{{- end -}}
+{{- $sum -}}
 {{- end -}}

@@ -156,6 +156,7 @@ def test_named_credentials_replace_those_of_the_machine() -> None:
         ({"poolers": {"rw": {"instances": 4}}}, "4 pods (one more while rolling out) with 60 connections each are 300"),
         ({"poolers": {"ro": {"parameters": {"max_db_connections": "100"}}}}, "poolers.ro: 2 pods"),
         ({"postgres": {"maxConnections": 100}}, "leaves 80"),
+        ({"poolers": {"ro": {"instances": 3}}}, "260 together, but postgres.maxConnections (260)"),
         ({"postgres": {"instances": 1}}, "writes would wait for ever"),
         ({"postgres": {"instances": 2}}, "failoverQuorum needs postgres.instances of 3"),
     ],
