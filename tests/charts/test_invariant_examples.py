@@ -10,8 +10,9 @@ import yaml
 from tests.charts.changing import GONE, changed, find
 from tests.charts.invariants.invariant import Invariant
 from tests.charts.invariants.objects import Object, Rendering
-from tests.charts.invariants.registry import INVARIANTS, violations
+from tests.charts.invariants.registry import INVARIANTS, THEMES, of_theme, violations
 
+DECISION = Path(__file__).parents[2] / "docs" / "decisions" / "0021-proving-charts.md"
 EXAMPLES = Path(__file__).parent / "invariants" / "examples"
 GOOD: list[Object] = yaml.safe_load((EXAMPLES / "good.yaml").read_text())["objects"]
 # By the invariant's name: rows of an object, a place in it, and what is there instead.
@@ -46,6 +47,15 @@ def test_names_are_unique_and_have_a_reason() -> None:
     for invariant in INVARIANTS:
         assert invariant.why.endswith("."), invariant.name
         assert len(invariant.why) <= 160, invariant.name
+
+
+def test_the_decision_lists_them_all() -> None:
+    """By theme, in their order."""
+    text = DECISION.read_text().partition("<!-- invariants -->\n")[2].partition("<!-- end of invariants -->")[0]
+    wanted = [
+        f"- **{theme}**: {', '.join(f'`{one.name}`' for one in of_theme(module))}" for theme, module in THEMES.items()
+    ]
+    assert text.splitlines() == wanted
 
 
 @pytest.mark.parametrize(("objects", "code"), [(GOOD, 0), (GOOD[1:2] + GOOD[:1] * 2, 1)], ids=["good", "bad"])

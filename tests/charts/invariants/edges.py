@@ -1,6 +1,7 @@
 """Which edges a component needs, and that it has them: DNS, databases, cache; as its siblings, and as both ends say."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
@@ -85,6 +86,36 @@ def _mentions(peer: Object, label: str) -> bool:
     wanted = dig(peer, "podSelector.matchLabels", {})
     rules = [rule for rule in items(peer, "podSelector.matchExpressions") if rule.get("operator") in ("In", "Exists")]
     return label in wanted or label in {rule.get("key") for rule in rules}
+
+
+@invariant(
+    "The operator's servers and poolers are in one namespace; a rule that means them elsewhere, or all of it, is wrong."
+)
+def rules_find_the_database(rendering: Rendering) -> Iterator[Finding]:
+    policies = rendering.of("NetworkPolicy")
+    peers = [
+        (policy, peer) for policy in policies for rule in items(policy, "spec.egress") for peer in rule.get("to", [])
+    ]
+    of_operator = [
+        one for one in peers if _mentions(one[1], "cnpg.io/cluster") or _mentions(one[1], "cnpg.io/poolerName")
+    ]
+    spaces = Counter(str(_space(peer)) for policy, peer in of_operator)
+    for policy, peer in of_operator:
+        is_here = any(
+            dig(one, "metadata.namespace") == dig(policy, "metadata.namespace") for one in rendering.of("Cluster")
+        )
+        if "namespaceSelector" not in peer and not is_here:
+            yield (policy, "spec.egress", "means a database in its own namespace, where there is none")
+        elif "namespaceSelector" in peer and str(_space(peer)) != spaces.most_common(1)[0][0]:
+            yield (policy, "spec.egress", f"means a database in {_space(peer)}, the others do not")
+    named = {str(_space(peer)) for _, peer in peers if "namespaceSelector" in peer and "podSelector" in peer}
+    for policy, peer in peers:
+        if "namespaceSelector" in peer and "podSelector" not in peer and str(_space(peer)) in named:
+            yield (policy, "spec.egress", f"means all pods of {_space(peer)}, of which others mean some")
+
+
+def _space(peer: Object) -> object:
+    return dig(peer, "namespaceSelector.matchLabels", {}).get("kubernetes.io/metadata.name")
 
 
 @invariant("What all other components reach, and are reached by, one component alone was not meant to go without.")

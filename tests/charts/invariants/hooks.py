@@ -103,12 +103,13 @@ def _needs(pod: Pod) -> Iterator[tuple[str, str]]:
 @invariant("A hook runs when the release's own objects are not there yet: what it needs is a hook that came before.")
 def hooks_find_what_they_need(rendering: Rendering) -> Iterator[Finding]:
     for pod in rendering.pods:
-        if not is_hook(pod.owner) or not events_of(pod.owner) & {"pre-install", "pre-upgrade"}:
-            continue
+        is_early = bool(events_of(pod.owner) & {"pre-install", "pre-upgrade"})
         for kind, name in _needs(pod):
             needed = rendering.named(kind, name, pod.namespace)
-            if needed is not None and not _comes_before(needed, pod.owner):
+            if needed is not None and is_early and not _comes_before(needed, pod.owner):
                 yield pod.found("spec", f"needs {kind} {name}, which is not there yet")
+            if needed is not None and is_hook(needed) and not is_hook(pod.owner):
+                yield pod.found("spec", f"needs {kind} {name}, a hook, which is gone when it is done")
 
 
 def _comes_before(needed: Object, hook: Object) -> bool:
@@ -155,14 +156,14 @@ def tests_end(rendering: Rendering) -> Iterator[Finding]:
 def migrations_know_when_to_give_up(rendering: Rendering) -> Iterator[Finding]:
     for container in ours(rendering):
         job, policy = container.pod.owner, dig(container.pod.owner, "spec.podFailurePolicy")
-        if command_of(container)[0] != "migrate" or job["kind"] != "Job" or policy is None:
+        if command_of(container)[0] != "migrate" or job["kind"] != "Job":
             continue
         rules = {rule.get("action"): rule for rule in items(policy, "rules")}
         codes = dig(rules.get("FailJob"), "onExitCodes", {})
         spared = {0, TRY_AGAIN} if codes.get("operator") == "NotIn" else set()
         named = set(codes.get("values") or [])
         if not (spared and named == spared) and not (
-            codes.get("operator") == "In" and named and TRY_AGAIN not in named
+            codes.get("operator") == "In" and named >= {1, 2} and TRY_AGAIN not in named
         ):
             yield (job, "spec.podFailurePolicy", f"must fail at once unless the exit code is {TRY_AGAIN}")
         if codes.get("containerName", container.name) != container.name:

@@ -6,6 +6,7 @@ a database's or cache's address reaches it, everybody asks DNS. Judged by evalua
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 from tests.charts.invariants.application import command_of, services_of
 from tests.charts.invariants.invariant import invariant
@@ -78,8 +79,8 @@ def policies_say_both_directions(rendering: Rendering) -> Iterator[Finding]:
 def rules_name_peers_and_ports(rendering: Rendering) -> Iterator[Finding]:
     for policy in policies_of(rendering).objects:
         for path, peers, ports in _rules(policy):
-            if not peers or not all(peers):
-                yield (policy, path, "is about everybody")
+            if not peers or not all(peers) or not all(example_of(peer, "own") for peer in peers):
+                yield (policy, path, "is about everybody, or nobody")
             if any(_is_vague(peer, ports) for peer in peers):
                 yield (policy, path, "has a peer in any namespace, or an empty podSelector beside a namespace")
             if not ports or any(not port.get("port") for port in ports):
@@ -97,7 +98,14 @@ def _rules(policy: Object) -> Iterator[tuple[str, list[Object], list[Object]]]:
 def _is_vague(peer: Object, ports: list[Object]) -> bool:
     is_dns = all(port.get("port") in DNS_PORTS for port in ports)
     is_anywhere = "namespaceSelector" in peer and not peer["namespaceSelector"]
-    return (is_anywhere and not is_dns) or ("namespaceSelector" in peer and peer.get("podSelector", 0) in ({}, None))
+    return (is_anywhere and not is_dns) or ("namespaceSelector" in peer and _names_nobody(peer.get("podSelector", 0)))
+
+
+def _names_nobody(selector: Any) -> bool:  # Any: absent, null, or a selector
+    if not isinstance(selector, dict):
+        return selector is None
+    rules = [rule["operator"] in ("In", "Exists") for rule in selector.get("matchExpressions") or []]
+    return not selector.get("matchLabels") and not any(rules)
 
 
 @invariant("A rule about a port that the pod does not have is a mistake: the port that was meant is closed.")

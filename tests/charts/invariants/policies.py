@@ -135,10 +135,10 @@ def _fits(peer: Object, other: End, own_namespace: str) -> bool:
 def example_of(peer: Object, own_namespace: str) -> End | None:
     """Make somebody whom a peer of a rule means; None if nobody could be.
 
-    Knows equality, In and Exists, which is what is used; of an address block it is the first address.
+    Knows equality, In and Exists, which is what is used; of an address block it is the last address.
     """
     if "ipBlock" in peer:
-        return End(address=str(_network(peer["ipBlock"]["cidr"])[1]))
+        return End(address=str(_network(peer["ipBlock"]["cidr"])[-1]))
     spaces = _labels_for(peer.get("namespaceSelector") or {})
     namespace = spaces.get(_NAME, "somewhere") if "namespaceSelector" in peer else own_namespace
     labels = _labels_for(peer.get("podSelector") or {})

@@ -77,6 +77,12 @@ def poolers_are_two(rendering: Rendering) -> Iterator[Finding]:
         if instances > 1 and len(budgets) != 1:
             yield (pooler, "metadata", f"has {len(budgets)} disruption budgets, must have one")
         for budget in budgets:
+            if dig(budget, "spec.unhealthyPodEvictionPolicy") != "AlwaysAllow":
+                yield (
+                    budget,
+                    "spec.unhealthyPodEvictionPolicy",
+                    "must be AlwaysAllow: a pod that never gets ready blocks",
+                )
             allowed = dig(budget, "spec.maxUnavailable")
             if (
                 dig(budget, "spec.minAvailable") is not None
