@@ -3,12 +3,15 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from tests.charts.rendering import parse, run_helm
+from tests.charts.rendering import parse, render_objects, run_helm
 from tests.kubernetes.admission import Server, built, of_kind
+from tests.kubernetes.test_secrets import decoded, printed
 
 pytestmark = pytest.mark.usefixtures("programs")
 
@@ -105,6 +108,43 @@ def test_the_charts_take_their_values(plan: list[list[str]], chart: str) -> None
     server = Server("local")
     for manifest in parse(text):
         assert server.refusals(manifest, chart) == []
+
+
+def test_every_secret_that_is_asked_for_is_made(plan: list[list[str]]) -> None:
+    """A pod that misses one waits for ever; a login without one cannot be made."""
+    made = decoded(printed())
+    asked = set()
+    for chart, command in installs(plan).items():
+        if chart in {"telemed", "telemed-data"}:
+            values = ROOT / option(command, "--values")
+            asked |= {(chart, *reference) for each in render_objects(chart, values) for reference in references(each)}
+    assert {name for _, name, _ in asked} >= {
+        "telemed-database",
+        "telemed-cache",
+        "telemed-owner",
+        "telemed-signing-key",
+    }
+    for namespace, name, key in asked:
+        assert (namespace, name) in made
+        assert key is None or key in made[namespace, name]
+
+
+def references(part: Any) -> Iterator[tuple[str, str | None]]:
+    """Yield the Secrets that an object names, and the keys of them."""
+    if isinstance(part, list):
+        for each in part:
+            yield from references(each)
+    if not isinstance(part, dict):
+        return
+    for field, value in part.items():
+        if field == "secretKeyRef":
+            yield value["name"], value["key"]
+        elif field == "secretName":
+            yield value, None
+        elif field in {"passwordSecret", "secret"} and isinstance(value, dict) and "name" in value:
+            yield value["name"], None
+        else:
+            yield from references(value)
 
 
 def test_versions_are_exact_and_in_one_place(plan: list[list[str]], versions: dict[str, str]) -> None:
