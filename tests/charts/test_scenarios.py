@@ -1,12 +1,14 @@
 """Every scenario of every chart, rendered for every promised Kubernetes, is what its API server would take as it is."""
 
 import collections
+import re
 
 import pytest
-from tests.charts.rendering import CHARTS, KUBERNETES, Object, documents, parse
-from tests.charts.scenarios import Scenario, all_scenarios, charts, scenarios
+from tests.charts.rendering import CHARTS, KUBERNETES, Object, documents, parse, render_objects
+from tests.charts.scenarios import LONGEST_RELEASE, Scenario, all_scenarios, charts, scenarios
 from tests.charts.strictness import faults
 
+SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 FEWEST = {"telemed": 15, "telemed-data": 4}
 
 
@@ -38,6 +40,18 @@ def test_nothing_is_installed_twice_or_elsewhere(scenario: Scenario) -> None:
 
     assert [name for name, times in counted.items() if times > 1] == []
     assert {_namespace_of(each) for each in manifests} <= {namespace}
+
+
+@pytest.mark.parametrize("release", ["1.care", "telemed.2", LONGEST_RELEASE])
+@pytest.mark.parametrize("chart", charts())
+def test_whatever_a_release_is_called_its_services_can_be_called_so(chart: str, release: str) -> None:
+    """Helm allows dots, and a digit first; a Service allows neither, and operators make Services of objects' names."""
+    addressed = {
+        each["metadata"]["name"]
+        for each in render_objects(chart, release=release)
+        if each["kind"] in {"Service", "StatefulSet", "Cluster", "Pooler"}
+    }
+    assert [name for name in addressed if len(name) > 63 or not SERVICE_NAME.fullmatch(name)] == []
 
 
 @pytest.mark.parametrize("chart", charts())

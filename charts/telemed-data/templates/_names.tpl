@@ -6,12 +6,14 @@
 
 {{/*
 The release's name if it says already what this is, otherwise release and chart. Cut at 43: the operator allows 50
-characters, and the longest that is appended (-cache-sentinel-2) must fit into a label of 63.
+characters, and the longest that is appended (-cache-sentinel-2) must fit into a label of 63. A release's name may have dots
+and begin with a digit, a Service's may not.
 */}}
 {{- define "telemed-data.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $full .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
+{{- $plain := regexReplaceAll "^([0-9])" (replace "." "-" $full) "r${1}" -}}
+{{- default $plain .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* Labels of an object; the component is the second of (root, component). */}}

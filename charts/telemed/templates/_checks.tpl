@@ -27,6 +27,7 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
 {{- include "telemed.checkEntries" . -}}
 {{- include "telemed.checkCertificate" . -}}
 {{- include "telemed.checkTimeouts" . -}}
+{{- include "telemed.checkDurations" . -}}
 {{- include "telemed.checkPools" . -}}
 {{- include "telemed.checkExternalSecrets" . -}}
 {{- include "telemed.checkOwnersSecret" . -}}
@@ -219,6 +220,24 @@ What values.schema.json cannot say, as it looks at one value at a time. Each ref
     "route.backendRequestSeconds (%v) is not above REQUEST_DEADLINE_SECONDS of components.%s (%v): the gateway would give up before the answer that says what happened."
     $route.backendRequestSeconds $name $settings.REQUEST_DEADLINE_SECONDS)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Both are refused by operators, one of them in its log only. */}}
+{{- define "telemed.checkDurations" -}}
+{{- $monitoring := .Values.monitoring -}}
+{{- $isLong := gt (include "telemed.seconds" $monitoring.scrapeTimeout | int) (include "telemed.seconds" $monitoring.interval | int) -}}
+{{- include "telemed.refuse" (dict "when" (and (ne $monitoring.kind "none") $isLong) "because" (printf
+    "monitoring.scrapeTimeout (%s) is above monitoring.interval (%s)." $monitoring.scrapeTimeout $monitoring.interval)) -}}
+{{- $certificate := .Values.certificate -}}
+{{- $isLate := ge (include "telemed.seconds" $certificate.renewBefore | int) (include "telemed.seconds" $certificate.duration | int) -}}
+{{- include "telemed.refuse" (dict "when" (and $certificate.enabled $isLate) "because" (printf
+    "certificate.renewBefore (%s) is not below certificate.duration (%s)." $certificate.renewBefore $certificate.duration)) -}}
+{{- end -}}
+
+{{/* A duration such as 1h30m in seconds: how much later a day is after it. */}}
+{{- define "telemed.seconds" -}}
+{{- $day := toDate "2006-01-02" "2000-01-01" -}}
+{{- sub (dateModify . $day | unixEpoch) (unixEpoch $day) -}}
 {{- end -}}
 
 {{- define "telemed.checkPools" -}}
