@@ -200,6 +200,13 @@ BROKEN: list[tuple[str, str, str, Break, str]] = [
         lambda o: o["spec"]["egress"].append({"to": [{"namespaceSelector": {}}]}),
         "allows every pod of every namespace",
     ),
+    (
+        "every address",
+        "NetworkPolicy",
+        "telemed-auth",
+        lambda o: o["spec"]["egress"].append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}),
+        "allows every address on every port",
+    ),
     ("no name", "HTTPRoute", "telemed-route", lambda o: o["spec"].pop("hostnames"), "answers to every name"),
     (
         "name of another",
