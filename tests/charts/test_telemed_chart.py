@@ -120,6 +120,7 @@ def test_a_setting_or_a_changed_secret_restarts_pods() -> None:
     for change in (
         {"settings": {"LOG_LEVEL": "DEBUG"}},
         {"secretsRevision": "2"},
+        {"secretsRevision": 2},
         {"keys": {"verification": {"files": ["public.pem", "next.pem"]}}},
         {"keys": {"signing": {"name": "another"}}},
     ):
