@@ -225,6 +225,7 @@ def test_the_test_finds_whoever_answers() -> None:
         ({"defaults": {"serviceAccount": {"name": "one"}}}, "every component would make the same one"),
         ({"settings": {"TRUSTED_PROXIES": ["0.0.0.0/0"]}}, "anybody could claim any address"),
         ({"settings": {"DATABASE_POOL_SIZE": 60}}, "more than database.maxClientConnections (2000)"),
+        ({"database": {"replicaAddresses": 4}}, "2080 connections to the ro pooler"),
         (
             {"commonLabels": {"app.kubernetes.io/instance": "x"}},
             "The label app.kubernetes.io/instance is the chart's own",

@@ -1,5 +1,5 @@
 {{/*
-How many connections all processes can open at once, by pooler, as JSON: {"rw": …, "ro": …}. Of each login a process has a pool
+How many connections all processes can open at once, by pooler, as JSON: {"rw": …, "ro": …}. Of each address a process has a pool
 and one connection that looks whether the server is well; during an update there may be twice as many processes, as those that
 end still finish.
 */}}
@@ -12,8 +12,9 @@ end still finish.
 {{- $processes := $isFixed | ternary $component.replicas $component.autoscaling.maxReplicas | int -}}
 {{- $each := mul 2 $processes (add 1 ($settings.DATABASE_POOL_SIZE | int)) -}}
 {{- range $secret := include "telemed.secretNames" $part | fromJsonArray -}}
-{{- $pooler := get (include "telemed.poolerOf" $ | fromJson) $secret -}}
-{{- $_ := set $sum ($pooler | default "none") (add (get $sum ($pooler | default "none") | default 0) $each) -}}
+{{- $pooler := get (include "telemed.poolerOf" $ | fromJson) $secret | default "none" -}}
+{{- $addresses := eq $pooler "ro" | ternary $.Values.database.replicaAddresses 1 | int -}}
+{{- $_ := set $sum $pooler (add (get $sum $pooler | default 0) (mul $each $addresses)) -}}
 {{- end -}}
 {{- end -}}
 {{- omit $sum "none" | toJson -}}
