@@ -191,6 +191,19 @@ def test_each_replica_is_named_once() -> None:
     assert decoded(printed("--no-replicas"))["telemed", "telemed-database"]["REPLICA_DATABASE_URLS"] == ""
 
 
+def test_the_chart_counts_as_many_addresses_as_are_made() -> None:
+    """Each mention is a pool of connections; the chart adds them up without seeing the Secret."""
+    counted = yaml.safe_load((ROOT / "charts/telemed/values.yaml").read_text())["database"]["replicaAddresses"]
+    from_script = decoded(printed())["telemed", "telemed-database"]["REPLICA_DATABASE_URLS"]
+    outside = yaml.safe_load_all((ROOT / "k8s/external-secrets/application.yaml").read_text())
+    (from_store,) = (
+        data["REPLICA_DATABASE_URLS"]
+        for secret in outside
+        if "REPLICA_DATABASE_URLS" in (data := secret["spec"]["target"].get("template", {}).get("data", {}))
+    )
+    assert len(from_script.split(",")) == len(from_store.split(",")) == counted
+
+
 def test_a_second_run_changes_nothing(cluster: Path) -> None:
     """A new password that the database does not know would lock everybody out."""
     first = apply(cluster)

@@ -24,7 +24,7 @@ def can_confine() -> bool:
 def confined(command: list[str], *, user: int, writable: Path, stage: Path) -> list[str]:
     """Wrap the command: in a mount namespace of its own, with all but *writable* read-only, without any capability.
 
-    *stage* is an empty folder. What the interpreter needs may lie where only root can go (`/root/.pyenv`); it is put
+    *stage* is an empty folder. What the interpreter needs may lie where only root can go, as in root's home; it is put
     in its place again inside the namespace, in folders that everybody can enter.
     """
     needed = [path for path in {Path(sys.base_prefix), Path(sys.prefix), CHECKOUT} if _closed_above(path)]

@@ -16,7 +16,7 @@ from tests.integration.replication.conftest import Replication, Served
 from tests.servers import server_folder
 from tests.support.clinic import Clinic, doctor_card
 from tests.support.databases import TestDatabase
-from tests.support.people import People
+from tests.support.people import People, User
 from tests.support.programs import require_program
 from tests.support.proxy import Proxy
 from tests.support.settings import make_settings
@@ -119,13 +119,17 @@ def held_back(replication: Replication) -> Node:
     return replication.replicas[0]
 
 
-async def test_every_own_write_is_seen_whoever_is_asked(
-    served: Served, clinic: Clinic, people: People, replication: Replication, held_back: Node
-) -> None:
-    """The replica that answers is the one whose position was looked at, as both happens in one transaction."""
-    doctor = await clinic.doctor()
+@pytest.fixture
+async def doctor(served: Served, clinic: Clinic, replication: Replication, held_back: Node) -> User:
+    """Known to both replicas, of which one replays nothing from here on."""
+    known = await clinic.doctor()
     await replication.caught_up()
     await held_back.pause_replay()
+    return known
+
+
+async def test_every_own_write_is_seen_whoever_is_asked(served: Served, doctor: User, people: People) -> None:
+    """The replica that answers is the one whose position was looked at, as both happens in one transaction."""
     for number in range(10):
         bio = f"Number {number}."
         token = (await doctor.put("/booking/doctors/me", doctor_card(bio=bio))).headers[HEADER]
@@ -136,13 +140,8 @@ async def test_every_own_write_is_seen_whoever_is_asked(
     assert served.by("primary")["behind"] > 5, "the one that is held back was never asked, so this test shows nothing"
 
 
-async def test_at_once_as_well_as_one_after_the_other(
-    served: Served, clinic: Clinic, people: People, replication: Replication, held_back: Node
-) -> None:
+async def test_at_once_as_well_as_one_after_the_other(served: Served, doctor: User, people: People) -> None:
     """Many readers share the pooler's connections."""
-    doctor = await clinic.doctor()
-    await replication.caught_up()
-    await held_back.pause_replay()
     token = (await doctor.put("/booking/doctors/me", doctor_card(bio="Mine."))).headers[HEADER]
     path, headers = f"/booking/doctors/{doctor.id}", {HEADER: token}
     for _ in range(5):
@@ -155,12 +154,9 @@ async def test_at_once_as_well_as_one_after_the_other(
 
 @pytest.mark.parametrize("more_settings", [{"replica_max_lag_seconds": 1.5}])
 async def test_the_greatest_lag_holds_whoever_is_asked(
-    served: Served, clinic: Clinic, people: People, replication: Replication, held_back: Node, resources: Resources
+    served: Served, doctor: User, people: People, resources: Resources
 ) -> None:
     """Also those who have written nothing are spared a state of long ago, of the one replica that has only that."""
-    doctor = await clinic.doctor()
-    await replication.caught_up()
-    await held_back.pause_replay()
     await doctor.put("/booking/doctors/me", doctor_card(bio="Fresh."))
 
     async def shown() -> str:
@@ -177,12 +173,9 @@ async def test_the_greatest_lag_holds_whoever_is_asked(
 
 
 async def test_without_a_primary_the_age_is_that_of_who_answered(
-    served: Served, clinic: Clinic, people: People, replication: Replication, held_back: Node, resources: Resources
+    doctor: User, people: People, replication: Replication, resources: Resources
 ) -> None:
     """Two replicas of different age take turns; each reply carries its own."""
-    doctor = await clinic.doctor()
-    await replication.caught_up()
-    await held_back.pause_replay()
     loop = asyncio.get_running_loop()
     await doctor.put("/booking/doctors/me", doctor_card(bio="Fresh."))
     written_at = loop.time()
@@ -199,13 +192,8 @@ async def test_without_a_primary_the_age_is_that_of_who_answered(
 
 
 @pytest.mark.parametrize("times_listed", [2])
-async def test_an_address_that_is_listed_twice_is_asked_twice(
-    served: Served, clinic: Clinic, people: People, replication: Replication, held_back: Node
-) -> None:
+async def test_an_address_that_is_listed_twice_is_asked_twice(served: Served, doctor: User, people: People) -> None:
     """The second time another replica has its turn: one that lags does not send half of the reads to the primary."""
-    doctor = await clinic.doctor()
-    await replication.caught_up()
-    await held_back.pause_replay()
     token = (await doctor.put("/booking/doctors/me", doctor_card(bio="Mine."))).headers[HEADER]
     for _ in range(40):
         shown = await people.nobody.get(f"/booking/doctors/{doctor.id}", headers={HEADER: token})
