@@ -11,7 +11,10 @@ from tests.support.source import modules
 from telemed.kernel.telemetry.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "observability" / "metrics.md"
-UNITS = {"total", "seconds", "bytes", "ratio", "length", "flight", "use", "open", "height", "events", "months", "rows"}
+UNITS = set(
+    "total seconds bytes ratio length capacity flight use waiting size open height events months rows info "
+    "violations breaks records".split()
+)
 METRICS = {metric._name: metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)}
 
 

@@ -22,13 +22,25 @@ from telemed.kernel.background import in_background
 from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.deadline import begin_commit, require_time
 from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
+from telemed.kernel.locks import LOCK_WAIT
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
 from telemed.kernel.replication.availability import LOOK_WITHIN_SECONDS, Availability
 from telemed.kernel.replication.positions import Standing, standing
 from telemed.kernel.settings import Settings
-from telemed.kernel.sqlstates import OVERLOADED, REFUSED, RETRIED, is_disconnect, sqlstate, violated_constraint
+from telemed.kernel.sqlstates import (
+    OVERLOADED,
+    READ_ONLY,
+    REFUSED,
+    RETRIED,
+    is_disconnect,
+    sqlstate,
+    violated_constraint,
+)
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.pools import PoolGauges
+from telemed.kernel.telemetry.spans import Kind, span
+from telemed.kernel.telemetry.statements import DATABASE, trace_statements
 
 log = get_logger("database")
 
@@ -41,6 +53,8 @@ ConstraintProblems = Mapping[str, type[Problem]]
 MAX_ATTEMPTS = 5
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 8.0
+# Said in BEGIN: costs no round trip.
+_READ_ONLY = {"postgresql_readonly": True}
 # A failover takes seconds; whoever is told to come back sooner would only be told again.
 _RETRY_WHILE_DOWN = timedelta(seconds=2)
 
@@ -60,6 +74,7 @@ class Database:
         metrics: Metrics,
         constraint_problems: ConstraintProblems | None = None,
         name: str = "primary",
+        pool: str | None = None,
     ) -> None:
         self._url = url
         self._settings = settings
@@ -72,7 +87,9 @@ class Database:
         self._engine = make_engine(url, settings)
         # Below the driver's bound on every command: that one would send a cancel request (see `_commit`).
         self._commit_within_seconds = min(COMMIT_TIMEOUT_SECONDS, 0.8 * settings.database_command_timeout_seconds)
+        self._gauges = PoolGauges(pool or name, self._engine, settings.database_pool_size, metrics)
         self._watch_commits()
+        trace_statements(self._engine)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -93,13 +110,21 @@ class Database:
             Unavailable: the server cannot be reached or does not accept writes.
             Problem: what the operation raised, or what its service registered for the violated constraint.
         """
+
+        async def run(session: AsyncSession) -> T:
+            return await operation(session, *args, **kwargs)
+
+        return await self._repeat(run)
+
+    async def _repeat(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool = False) -> T:
+        """Run it as one transaction, and again when it lost a race."""
         if self.availability.is_down:
             self._count("unavailable")
             raise Unavailable(retry_after=_RETRY_WHILE_DOWN)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             require_time()
             try:
-                return await self._attempt(operation, *args, **kwargs)
+                return await self._attempt(run, read_only=read_only)
             except _LostRace as lost:
                 if attempt == MAX_ATTEMPTS:
                     raise Overloaded from lost
@@ -119,11 +144,10 @@ class Database:
             Overloaded, Unavailable: as `transact`.
         """
 
-        async def read_only(session: AsyncSession) -> T:
-            await session.connection(execution_options={"postgresql_readonly": True})  # part of BEGIN: no round trip
+        async def run(session: AsyncSession) -> T:
             return await operation(session, *args, **kwargs)
 
-        return await self.transact(read_only)
+        return await self._repeat(run, read_only=True)
 
     async def standing(self) -> Standing:
         """Ask the server where it stands, after everything that was committed before this call.
@@ -165,11 +189,10 @@ class Database:
         """Let go of every connection: what they are connected to may not be the primary any more."""
         await self._engine.dispose()
 
-    async def _attempt(
-        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _attempt(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool) -> T:
         try:
-            result = await self._once(operation, *args, **kwargs)
+            with span("transaction"):
+                result = await self._once(run, read_only=read_only)
         except DBAPIError as error:
             if sqlstate(error) in RETRIED:
                 raise _LostRace from error
@@ -186,27 +209,29 @@ class Database:
         self.availability.answered()
         return result
 
-    async def _once(
-        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _once(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool) -> T:
         async with self._session() as session:
-            try:
-                result = await operation(session, *args, **kwargs)
-                await session.flush()
-            except BaseException:
-                self._count("rolled_back")
-                raise
-            await self._commit(session)
+            # Now, and not with the first statement, so that the wait for a connection can be told from the work.
+            with self._gauges.waiting(), span("pool.wait"):
+                await session.connection(execution_options=_READ_ONLY if read_only else None)
+            with self._gauges.working():
+                try:
+                    result = await run(session)
+                    await session.flush()
+                except BaseException:
+                    self._count("rolled_back")
+                    raise
+                with span("COMMIT", Kind.CLIENT, DATABASE):
+                    await self._commit(session)
             return result
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
         session = Session(self._engine, expire_on_commit=False)
-        self._metrics.pool_in_use.inc()
+        session.info[LOCK_WAIT] = self._metrics.booking_lock_wait.observe
         try:
             yield session
         finally:
-            self._metrics.pool_in_use.dec()
             # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
             await _finish(asyncio.ensure_future(session.close()))
 
@@ -246,7 +271,7 @@ class Database:
         return OutcomeUnknown()
 
     def _unavailable(self, error: BaseException) -> Unavailable:
-        self._count("unavailable")
+        self._count("read_only" if sqlstate(error) == READ_ONLY else "unavailable")
         self.availability.failed()
         cause = getattr(error, "orig", None) or error
         log.warning("database.lost", error=type(cause).__name__, sqlstate=sqlstate(error))

@@ -47,3 +47,4 @@ class Health:
             lag = max(0.0, self._last_beat - due)
             self._lags = (self._lags[1], lag)
             self._metrics.loop_lag.set(lag)
+            self._metrics.loop_late.inc(lag)

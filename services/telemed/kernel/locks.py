@@ -1,11 +1,16 @@
 """Locks on things that have no row yet, for the length of a transaction."""
 
 import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+# Under this name a session keeps what is to be told how long a row was waited for; `kernel/database.py` puts it there.
+LOCK_WAIT = "telemed.lock_wait"
 _LOCK = text("SELECT pg_advisory_xact_lock(:number)")
 
 
@@ -17,3 +22,15 @@ async def lock_thing(session: AsyncSession, kind: str, thing: UUID) -> None:
     """
     digest = hashlib.sha256(f"{kind}/{thing}".encode()).digest()
     await session.execute(_LOCK, {"number": int.from_bytes(digest[:8], "big", signed=True)})
+
+
+@contextmanager
+def timed_lock(session: AsyncSession) -> Iterator[None]:
+    """Measure how long the row that is locked in the context was waited for, also in vain."""
+    observe: Callable[[float], None] | None = session.info.get(LOCK_WAIT)
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        if observe is not None:
+            observe(time.perf_counter() - begun)

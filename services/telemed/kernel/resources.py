@@ -1,5 +1,6 @@
 """What one process holds: pools, cache, clock, keys, metrics. Built once by the lifespan, handed down, never global."""
 
+import platform
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from telemed.kernel.health import Health
 from telemed.kernel.identity import TokenVerifier
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.build import version
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.tracing import Tracing
 
 PartT = TypeVar("PartT")
 
@@ -31,6 +34,7 @@ class Resources:
     auditor_db: Database
     reads: Reads
     cache: Cache
+    tracing: Tracing
     parts: dict[type, Any] = field(default_factory=dict)  # keyed by type, so the value's type is known to the caller
 
     def part(self, kind: type[PartT]) -> PartT:
@@ -47,25 +51,31 @@ async def open_resources(
     clock: Clock | None = None,
     database: str | None = None,
     watched: bool = False,
+    service: str = "command",
 ) -> AsyncIterator[Resources]:
     """Build the resources of one process and close them at the end. Opens no connection yet: a start needs no database.
 
     *database* is the address to use instead of the services' one (the worker has a role of its own). *watched*
-    looks after the servers for as long as the context lasts: for processes that stay, not for commands.
+    looks after the servers for as long as the context lasts: for processes that stay, not for commands. *service* is
+    the process' name in traces.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
+    metrics.build.labels(version(), settings.revision, platform.python_version()).set(1)
+    tracing = Tracing(settings, metrics, service=service)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(tracing.close)
         db = Database(
             database or settings.services_database,
             settings=settings,
             metrics=metrics,
             constraint_problems=constraint_problems,
+            pool="services" if database is None else "worker",
         )
         stack.push_async_callback(db.close)
         reads = Reads(db, settings=settings, clock=clock, metrics=metrics)
         stack.push_async_callback(reads.replicas.close)
-        auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics)
+        auditor_db = Database(settings.auditor_database, settings=settings, metrics=metrics, pool="auditor")
         stack.push_async_callback(auditor_db.close)
         cache = Cache(
             parse_address(settings.redis_address),
@@ -88,4 +98,5 @@ async def open_resources(
             auditor_db=auditor_db,
             reads=reads,
             cache=cache,
+            tracing=tracing,
         )

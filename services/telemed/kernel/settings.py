@@ -145,6 +145,15 @@ class Settings(DatabaseLogins):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    # Base address of an OTLP receiver over HTTP (OpenTelemetry's own variable); unset: no spans are sent.
+    otel_exporter_otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/\S*)?$")
+    trace_directory: Path | None = None  # spans go into files here, for `telemed trace`; `make run` sets it
+    trace_sample_ratio: float = Field(default=0.1, ge=0, le=1)  # of requests whose caller has not decided
+    trace_slow_seconds: float = Field(
+        default=1.0, gt=0
+    )  # what takes longer is kept, sampled or not; the tail's objective
+    revision: str = "unknown"  # the commit that runs; the image sets it
+
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """What PostgreSQL says went wrong, in the five characters of SQLSTATE."""
 
 LOCK_NOT_AVAILABLE = "55P03"
+READ_ONLY = "25006"  # what should be the primary is a standby
 # What a server says that refuses the connection itself: wrong password or role, no such database, not accepting.
 REFUSED = frozenset({"28000", "28P01", "3D000", "55000"})
 # A serialization race or a deadlock that was lost: the others have gone on by the next attempt.
@@ -34,4 +35,4 @@ def is_disconnect(state: str | None) -> bool:
 
     Class 08, an administrator's shutdown (57P01-57P03) and 25006, "read-only transaction": we talk to a former primary.
     """
-    return state is not None and (state.startswith("08") or state in {"57P01", "57P02", "57P03", "25006"})
+    return state is not None and (state.startswith("08") or state in {"57P01", "57P02", "57P03", READ_ONLY})

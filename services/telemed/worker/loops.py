@@ -12,7 +12,9 @@ from telemed.kernel.jobs import Job
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources
 from telemed.kernel.sqlstates import sqlstate
+from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.spans import Kind
 from telemed.worker.rules import job_pause
 
 log = get_logger("worker")
@@ -25,8 +27,12 @@ async def repeat(job: Job, resources: Resources, stopping: asyncio.Event) -> Non
     """
     failures = 0
     while not stopping.is_set():
+        # A trace of its own, kept only if it fails or is slow: most runs find nothing to do.
+        trace = begin_trace(traceparent=None, request_id=None, decide=lambda _: False)
+        token = current_trace.set(trace)
         try:
-            done = await job.run(resources)
+            with resources.tracing.unit(trace, f"job {job.name}", Kind.INTERNAL, {"telemed.job": job.name}):
+                done = await job.run(resources)
         except Exception as error:  # noqa: BLE001 - whatever a job raises, it and the others go on
             failures += 1
             resources.metrics.jobs.labels(job.name, "failed").inc()
@@ -36,6 +42,8 @@ async def repeat(job: Job, resources: Resources, stopping: asyncio.Event) -> Non
             failures = 0
             resources.metrics.jobs.labels(job.name, "succeeded").inc()
             resources.metrics.job_succeeded.labels(job.name).set(time.time())
+        finally:
+            current_trace.reset(token)
         if done:
             await asyncio.sleep(0)  # a job that never waits for I/O must not keep the others from their turn
         else:

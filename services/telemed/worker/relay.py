@@ -17,6 +17,7 @@ from telemed.kernel.outbox import OutboxEvent, Subscription
 from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.spans import Attributes, Kind
 from telemed.worker import queries
 from telemed.worker.loops import cut_short, described
 from telemed.worker.rules import DELIVERY_BOUND, LEASE, MAX_ATTEMPTS, is_worn_out, retry_pause
@@ -83,12 +84,24 @@ class Relay:
         return self._slots - len(self._running)
 
     async def _deliver(self, event: OutboxEvent) -> None:
-        # The task has a context of its own, so this ends with it.
-        current_trace.set(begin_trace(traceparent=event.traceparent, request_id=None))
+        trace = begin_trace(traceparent=event.traceparent, request_id=None)
+        current_trace.set(trace)  # the task has a context of its own, so this ends with it
+        attributes: Attributes = {
+            "messaging.system": "telemed",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": event.type,
+            "messaging.message.id": str(event.id),
+            "telemed.attempt": event.attempts,
+        }
+        with self._resources.tracing.unit(trace, f"process {event.type}", Kind.CONSUMER, attributes) as done:
+            done.error = await self._attempt(event)
+
+    async def _attempt(self, event: OutboxEvent) -> str | None:
+        """Tell the subscribers; says what failed, if something did."""
         if event.attempts > MAX_ATTEMPTS:
             # Its lease ran out each time: perhaps it is what brings the workers down. It is not given another one.
             await self._give_back(event, f"no worker lived to report on {MAX_ATTEMPTS} attempts")
-            return
+            return "worn_out"
         failures: list[str] = []
         try:
             async with asyncio.timeout(DELIVERY_BOUND.total_seconds()):
@@ -100,8 +113,9 @@ class Relay:
             failures.append(f"not done within {DELIVERY_BOUND.total_seconds():.0f} seconds")
         if failures:
             await self._give_back(event, "; ".join(failures))
-        else:
-            self._count("delivered")
+            return "not_delivered"
+        self._count("delivered")
+        return None
 
     async def _tell(self, subscription: Subscription, event: OutboxEvent, *, settles: bool = False) -> list[str]:
         """Let one subscriber have the event; says what went wrong. A failure does not keep it from the others.

@@ -36,6 +36,7 @@ async def work(services: Sequence[Service], settings: Settings) -> int:
             constraint_problems=constraint_problems(services),
             database=settings.worker_database,
             watched=True,
+            service="worker",
         ) as resources,
         # Only who subscribes to events needs parts here. Auth's would ask for the signing key, which auth alone holds.
         opened([service for service in services if service.subscriptions], resources),

@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 
 from telemed.auth.passwords.threads import NICENESS, HashingThreads
 from telemed.kernel.problems import Overloaded
+from telemed.kernel.telemetry.metrics import Metrics
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def gauge() -> Gauge:
 
 @pytest.fixture
 async def threads(gauge: Gauge) -> AsyncIterator[HashingThreads]:
-    made = HashingThreads(threads=1, queue=2, queue_length=gauge)
+    made = HashingThreads(threads=1, queue=2, queue_length=gauge, duration=Metrics().password_hash)
     yield made
     await made.close()
 

@@ -73,10 +73,12 @@ class Passwords:
 async def open_passwords(resources: Resources) -> AsyncIterator[Passwords]:
     """Start the threads; they end with the context."""
     settings = resources.settings
+    resources.metrics.password_queue_capacity.set(settings.bcrypt_queue)
     threads = HashingThreads(
         threads=settings.bcrypt_threads,
         queue=settings.bcrypt_queue,
         queue_length=resources.metrics.password_queue,
+        duration=resources.metrics.password_hash,
     )
     # A thread of its own, and one only, at ordinary priority. zxcvbn is Python: it holds the interpreter's lock, and
     # a thread of low priority that holds it stops the event loop whenever the machine is busy. And it keeps the

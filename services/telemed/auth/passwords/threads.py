@@ -17,10 +17,11 @@ from datetime import timedelta
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from prometheus_client import Gauge
+from prometheus_client import Gauge, Histogram
 
 from telemed.kernel.deadline import time_left
 from telemed.kernel.problems import Overloaded
+from telemed.kernel.telemetry.spans import span
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,10 +36,11 @@ _NEWS = 0.2
 class HashingThreads:
     """Runs slow functions on few threads of low priority; refuses what would have to wait too long."""
 
-    def __init__(self, *, threads: int, queue: int, queue_length: Gauge) -> None:
+    def __init__(self, *, threads: int, queue: int, queue_length: Gauge, duration: Histogram) -> None:
         self._threads = threads
         self._queue = queue
         self._queue_length = queue_length
+        self._duration = duration
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_step_back)
         self._free = asyncio.Semaphore(threads)
         self._held = 0
@@ -63,7 +65,8 @@ class HashingThreads:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function on one of the threads as soon as one is free; call it while holding a place."""
-        await self._free.acquire()
+        with span("password.wait"):
+            await self._free.acquire()
         try:
             future: Future[T] = self._executor.submit(self._timed, partial(function, *args, **kwargs))
         except BaseException:
@@ -72,7 +75,8 @@ class HashingThreads:
         # The thread is free when the function has ended, and not already when its caller has gone away.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: self._release(loop))
-        return await asyncio.wrap_future(future)
+        with span("password.hash"):
+            return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
         """Let what runs finish, drop what waits."""
@@ -82,6 +86,7 @@ class HashingThreads:
         started = time.perf_counter()
         result = function()
         seconds = time.perf_counter() - started
+        self._duration.observe(seconds)
         self._seconds = seconds if self._seconds == 0.0 else self._seconds + _NEWS * (seconds - self._seconds)
         return result
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from telemed.booking.appointments import operations
 from telemed.booking.appointments.operations import Changed
+from telemed.booking.appointments.outcomes import counted
 from telemed.booking.appointments.rules import ShownStatus
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
 from telemed.booking.problems import (
@@ -49,7 +50,7 @@ def _location(changed: Changed) -> str:
 async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
     """Claim a slot. The consultation at `Location` is valid at once."""
     shelf = work.resources.part(SlotShelf)
-    return await work.write(
+    booking = work.write(
         operations.book_slot,
         body,
         reply=_reply,
@@ -58,6 +59,7 @@ async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
         after=shelf.note_change,
         after_replay=renews_appointments_pages(work),
     )
+    return await counted(work.resources.metrics, booking)
 
 
 @router.get(

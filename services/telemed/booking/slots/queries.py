@@ -17,6 +17,7 @@ from telemed.booking.problems import SlotContended
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.contracts.ids import DoctorId, SlotId
+from telemed.kernel.locks import timed_lock
 from telemed.kernel.paging import Cursor
 from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 
@@ -78,7 +79,8 @@ async def lock_slot(session: AsyncSession, slot_id: SlotId) -> LockedSlot | None
     """
     await session.execute(_LOCK_TIMEOUT)
     try:
-        row = (await session.execute(_LOCK_SLOT, {"slot_id": slot_id})).one_or_none()
+        with timed_lock(session):
+            row = (await session.execute(_LOCK_SLOT, {"slot_id": slot_id})).one_or_none()
     except DBAPIError as error:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise SlotContended from error

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from telemed.kernel.cache.nodes import Node, Nodes
 from telemed.kernel.cache.topology import slot_of
 from telemed.kernel.clock import Clock
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.spans import Attributes, Kind, span
 
 T = TypeVar("T")
 # Shorter than the time after which any cluster promotes a replica, so that a primary that hung is never believed again
@@ -29,6 +31,7 @@ _PAUSE_SECONDS = 0.2  # between two looks, however much fails
 # would show what is gone until the worker repeats them. As many failures open the breaker: few calls pay for an outage.
 _PATIENCE = 5
 _URGENT_TRIES = OPENS_AFTER
+_REDIS: Attributes = {"db.system.name": "redis"}
 
 
 class CacheUnavailable(Exception):
@@ -48,6 +51,7 @@ class Cache:
         self._lookout = Lookout(address, self._nodes, timeout_seconds=timeout_seconds)
         self._finding = Breaker()  # of the search for whoever serves a slot that nobody is known to serve
         self._wake = asyncio.Event()
+        self._answered, self._failed = (metrics.cache_calls.labels(outcome) for outcome in ("answered", "failed"))
 
     def watched(self) -> AbstractAsyncContextManager[None]:
         """Ask all of Redis for a sign of life, and for its topology, every second for as long as the context lasts.
@@ -176,8 +180,9 @@ class Cache:
         client = node.client
         patience = _PATIENCE if urgent and not node.breaker.is_open else 1
         try:
-            async with asyncio.timeout(patience * self._timeout):
-                answer = await command(client)
+            with self._timed(node.endpoint):
+                async with asyncio.timeout(patience * self._timeout):
+                    answer = await command(client)
         except AskError as error:
             # Also MOVED. The server is well, but the slot is on its way to another: only a look knows when it is there.
             self._nodes.doubt(slot)
@@ -192,3 +197,14 @@ class Cache:
             raise CacheUnavailable(type(error).__name__) from error
         self._nodes.note_success(node)
         return answer
+
+    @contextlib.contextmanager
+    def _timed(self, endpoint: Endpoint) -> Iterator[None]:
+        begun = time.perf_counter()
+        duration = self._failed
+        try:
+            with span("redis", Kind.CLIENT, {**_REDIS, "server.address": endpoint.host, "server.port": endpoint.port}):
+                yield
+            duration = self._answered
+        finally:
+            duration.observe(time.perf_counter() - begun)

@@ -53,6 +53,7 @@ def at_the_edge(app: FastAPI, services: Sequence[Service], resources: Resources)
     """Put the application behind the middleware that every request passes."""
     return Edge(
         app,
+        resources.tracing.instrumented(app),
         service=services[0].name if len(services) == 1 else "all",
         routes=RouteTable.of(services),
         resources=resources,

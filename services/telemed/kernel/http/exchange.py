@@ -42,7 +42,7 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._trace = trace
+        self.trace = trace
         self._consistency = consistency
         self._max = max_body_bytes
         self._received = 0
@@ -115,7 +115,7 @@ class Exchange:
         """Add what every response carries; on the list itself, as this is done for every one of them."""
         headers = list(given)
         names = {name for name, _ in headers}
-        headers.append((b"x-request-id", self._trace.request_id.encode()))
+        headers.append((b"x-request-id", self.trace.request_id.encode()))
         headers += [(name.lower().encode(), value.encode()) for name, value in self._consistency.response_headers()]
         headers += [header for header in _COMMON_HEADERS if header[0] not in names]
         if self.closes_connection():

@@ -5,6 +5,7 @@ Plain ASGI: Starlette's BaseHTTPMiddleware cancels inner work on disconnect and 
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,28 +16,36 @@ from telemed.kernel.http.deadlines import Countdown, Deadlines
 from telemed.kernel.http.exchange import Exchange
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
+from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
 from telemed.kernel.http.route_table import KnownRoute, RouteTable
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
-from telemed.kernel.telemetry.context import begin_trace, current_trace
+from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.spans import Kind, Sketch, look_at, look_away, span
+from telemed.kernel.telemetry.tracing import Done
 
 log = get_logger("http")
 
-# Never refused, never counted: they are how an operator learns of an overload.
+# Never refused, counted or traced: they are how an operator learns of an overload.
 _PLATFORM_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class Edge:
     """Surrounds every request of an application."""
 
-    def __init__(self, app: ASGIApp, *, service: str, routes: RouteTable, resources: Resources) -> None:
+    def __init__(
+        self, app: ASGIApp, sampled_app: ASGIApp, *, service: str, routes: RouteTable, resources: Resources
+    ) -> None:
         settings = resources.settings
         self._app = app
+        self._sampled_app = sampled_app  # the same, instrumented
         self._service = service
         self._routes = routes
         self._metrics = resources.metrics
+        self._requests = RequestMetrics(service, resources.metrics, routes.places)
+        self._tracing = resources.tracing
         self._health = resources.health
         self._max_body_bytes = settings.max_body_bytes
         self._deadlines = Deadlines(settings.request_deadline_seconds, resources.clock)
@@ -52,9 +61,11 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        is_platform = scope["path"] in _PLATFORM_PATHS
         trace = begin_trace(
             traceparent=headers.get(b"traceparent", b"").decode("latin-1"),
             request_id=headers.get(b"x-request-id", b"").decode("latin-1") or None,
+            decide=_never if is_platform else self._tracing.decide,
         )
         token = current_trace.set(trace)
         consistency = Consistency.of(scope["headers"])
@@ -64,10 +75,10 @@ class Edge:
         )
         exchange.closes_connection = self._is_draining
         try:
-            if scope["path"] in _PLATFORM_PATHS:
+            if is_platform:
                 await self._catch(scope, exchange)
             else:
-                await self._admit(scope, exchange, headers.get(b"x-request-deadline"))
+                await self._admit(scope, exchange, headers)
         finally:
             current_consistency.reset(consistency_token)
             current_trace.reset(token)
@@ -75,21 +86,25 @@ class Edge:
     def _is_draining(self) -> bool:
         return self._health.is_draining
 
-    async def _admit(self, scope: Scope, exchange: Exchange, wish: bytes | None) -> None:
+    async def _admit(self, scope: Scope, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         route = self._routes.find(scope["method"], scope["path"])
+        traffic = traffic_label(headers.get(b"user-agent"))
         place = self._admission.place(route.priority)
         refusal = place.refusal() if exchange.waits_for_body else place.take()
         if refusal is not None:
             # Counted, but not logged: a line costs more than the refusal, and they come in thousands.
             await self._answer(scope, exchange, refusal)
-            self._count(scope, route.template, "503")
+            self._requests.refused(method_label(scope["method"]), route.template, "503", traffic)
             return
+        sketch = self._tracing.sketch()
+        token = look_at(sketch)
         started = time.perf_counter()
         try:
-            await self._serve(scope, exchange, place, wish)
+            await self._serve(scope, exchange, place, headers.get(b"x-request-deadline"))
         finally:
             place.free()
-            self._record(scope, exchange, route, time.perf_counter() - started)
+            look_away(token)
+            self._record(scope, exchange, route, traffic, sketch, time.perf_counter() - started)
 
     async def _serve(self, scope: Scope, exchange: Exchange, place: Place, wish: bytes | None) -> None:
         """Let the application work until the deadline."""
@@ -125,7 +140,11 @@ class Edge:
         """Answer whatever the application leaves unanswered."""
         try:
             exchange.refuse_announced_size()
-            await self._app(scope, exchange.receive, exchange.send)
+            if exchange.trace.sampled:
+                with self._tracing.root_of(exchange.trace):
+                    await self._sampled_app(scope, exchange.receive, exchange.send)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await self._answer(scope, exchange, problem)
         except ClientDisconnect:
@@ -139,24 +158,52 @@ class Edge:
         if exchange.status is None and scope.get(CANCELLED_BECAUSE) is not Because.CLIENT_GONE:
             self._metrics.problems.labels(self._service, problem.slug()).inc()
             response = problem_response(problem, path=scope["path"])
-            await response(scope, exchange.receive, exchange.send)
+            # The application's own answer is what the instrumentation saw; this one it did not.
+            with span("problem.sent", attributes={"telemed.problem": problem.slug()}):
+                await response(scope, exchange.receive, exchange.send)
 
-    def _record(self, scope: Scope, exchange: Exchange, known: KnownRoute, seconds: float) -> None:
+    def _record(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        known: KnownRoute,
+        traffic: str,
+        sketch: Sketch | None,
+        seconds: float,
+    ) -> None:
         is_abandoned = scope.get(CANCELLED_BECAUSE) is Because.CLIENT_GONE and not exchange.is_complete
         route = getattr(scope.get("route"), "path", known.template)  # without one if it never got to the router
-        status = "499" if is_abandoned or exchange.status is None else str(exchange.status)
-        method = self._count(scope, route, status)
-        self._metrics.latency.labels(self._service, method, route).observe(seconds)
+        status = CLIENT_GONE if is_abandoned or exchange.status is None else str(exchange.status)
+        method = method_label(scope["method"])
+        is_kept = sketch is not None and self._tracing.finish(
+            sketch, exchange.trace, _done(scope, exchange.trace, method, route, status)
+        )
+        trace_id = exchange.trace.trace_id if is_kept else None
+        self._requests.answered(method, route, status, traffic, seconds, trace_id=trace_id)
         event = "request.abandoned" if is_abandoned else "request.answered"
         log.info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
-    def _count(self, scope: Scope, route: str, status: str) -> str:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.requests.labels(self._service, method, route, status).inc()
-        return str(method)
+
+def _done(scope: Scope, trace: Trace, method: str, route: str, status: str) -> Done:
+    """Describe the request in OpenTelemetry's words for HTTP servers."""
+    return Done(
+        f"{method} {route}",
+        Kind.SERVER,
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": int(status),
+            "url.scheme": scope.get("scheme", "http"),
+            "telemed.request_id": trace.request_id,
+            **({"error.type": status} if status >= "500" else {}),
+        },
+        error=status if status >= "500" else None,
+        has_root=trace.sampled,
+    )
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+def _never(_caller: bool | None) -> bool:  # noqa: FBT001 - what `begin_trace` calls
+    return False
 
 
 def _why_cancelled(scope: Scope, deadline: Deadline) -> Problem | None:

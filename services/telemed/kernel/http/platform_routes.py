@@ -2,8 +2,8 @@
 
 import json
 
-from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
 
 from telemed.kernel.resources import Resources
 
@@ -24,8 +24,10 @@ def platform_router(resources: Resources) -> APIRouter:
         return _json({"status": "ready"}, 200)
 
     @router.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(resources.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        # Who asks for OpenMetrics, as Prometheus does, gets exemplars: the trace of a request in each bucket.
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(resources.metrics.registry), media_type=media_type)
 
     return router
 

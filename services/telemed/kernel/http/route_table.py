@@ -4,7 +4,7 @@ Two dictionary look-ups for most requests; the router's own way, one regular exp
 refusing a request may.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastapi.routing import APIRoute
@@ -20,6 +20,14 @@ class KnownRoute(NamedTuple):
     priority: Priority
 
 
+class Place(NamedTuple):
+    """A route as it is counted: *success* is the status with which it answers when all is well."""
+
+    method: str
+    template: str
+    success: int
+
+
 UNKNOWN = KnownRoute("unmatched", Priority.NORMAL)
 # What the application answers beside its services' routes.
 _DOCUMENTATION = {
@@ -32,7 +40,8 @@ _END = "/"  # no part of a path holds a slash
 class RouteTable:
     """The routes of an application's services, by method and path."""
 
-    def __init__(self, routes: Mapping[tuple[str, str], KnownRoute]) -> None:
+    def __init__(self, routes: Mapping[tuple[str, str], KnownRoute], places: Sequence[Place] = ()) -> None:
+        self.places = places
         self._fixed = {place: known for place, known in routes.items() if "{" not in place[1]}
         self._trees: dict[str, dict[str, Any]] = {}  # nested by part; what a part leads to has no type of its own
         for (method, path), known in routes.items():
@@ -49,21 +58,17 @@ class RouteTable:
         Raises:
             ValueError: a service names a route that it does not have; spelt wrong, it would be NORMAL without a word.
         """
-        table = dict(_DOCUMENTATION)
+        table, served = dict(_DOCUMENTATION), list[Place]()
         for service in services:
-            places = [
-                (method, route.path)
-                for router in service.routers
-                for route in router.routes
-                if isinstance(route, APIRoute)
-                for method in route.methods or ()
-            ]
-            unknown = service.priorities.keys() - {" ".join(place) for place in places}
+            places = _places_of(service)
+            named = {f"{place.method} {place.template}": place for place in places}
+            unknown = service.priorities.keys() - named.keys()
             if unknown:
                 raise ValueError(f"{service.name} has no route {', '.join(sorted(unknown))}")
-            for place in places:
-                table[place] = KnownRoute(place[1], service.priorities.get(" ".join(place), Priority.NORMAL))
-        return cls(table)
+            for name, (method, template, _) in named.items():
+                table[method, template] = KnownRoute(template, service.priorities.get(name, Priority.NORMAL))
+            served += places
+        return cls(table, served)
 
     def find(self, method: str, path: str) -> KnownRoute:
         """Give the route, as the router will find it; `UNKNOWN` if there is none."""
@@ -74,6 +79,16 @@ class RouteTable:
         if tree is None:
             return UNKNOWN
         return _walk(tree, path.split("/"), 0) or UNKNOWN
+
+
+def _places_of(service: Service) -> list[Place]:
+    return [
+        Place(method, route.path, route.status_code or 200)
+        for router in service.routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    ]
 
 
 def _walk(node: dict[str, Any], parts: list[str], at: int) -> KnownRoute | None:

@@ -49,7 +49,9 @@ async def serve(name: str, services: Sequence[Service], settings: Settings) -> i
     configure_logs(level=settings.log_level, service=name)
     log_lost_errors(asyncio.get_running_loop())
     async with (
-        open_resources(settings, constraint_problems=constraint_problems(services), watched=True) as resources,
+        open_resources(
+            settings, constraint_problems=constraint_problems(services), watched=True, service=name
+        ) as resources,
         opened(services, resources),
     ):
         api = build_api(services, resources, with_platform_routes=settings.management_port is None)

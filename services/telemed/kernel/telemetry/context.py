@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ class Trace:
     trace_id: str
     span_id: str
     sampled: bool
+    parent_id: str | None = None  # the caller's span, if there is a caller who traces
 
     @property
     def traceparent(self) -> str:
@@ -27,13 +29,24 @@ class Trace:
 current_trace: ContextVar[Trace | None] = ContextVar("telemed_trace", default=None)
 
 
-def begin_trace(*, traceparent: str | None, request_id: str | None) -> Trace:
-    """Continue the caller's trace, or begin one; ids of a wrong form are replaced, never echoed."""
+def begin_trace(
+    *,
+    traceparent: str | None,
+    request_id: str | None,
+    decide: Callable[[bool | None], bool] = bool,
+) -> Trace:
+    """Continue the caller's trace, or begin one; ids of a wrong form are replaced, never echoed.
+
+    *decide* is told what the caller has decided, None if nobody has, and says whether the trace is sampled. Without it
+    the caller's word is passed on.
+    """
     match = _TRACEPARENT.match(traceparent or "")
     if match and match[1] != "0" * 32 and match[2] != "0" * 16:
-        trace_id, sampled = match[1], bool(int(match[3], 16) & 1)
+        trace_id, parent_id = match[1], match[2]
+        sampled = decide(bool(int(match[3], 16) & 1))
     else:
-        trace_id, sampled = secrets.token_hex(16), False
+        trace_id, parent_id = secrets.token_hex(16), None
+        sampled = decide(None)
     if request_id is None or not _REQUEST_ID.match(request_id):
         request_id = secrets.token_hex(12)
-    return Trace(request_id=request_id, trace_id=trace_id, span_id=secrets.token_hex(8), sampled=sampled)
+    return Trace(request_id, trace_id, secrets.token_hex(8), sampled=sampled, parent_id=parent_id)

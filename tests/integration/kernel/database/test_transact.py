@@ -182,10 +182,11 @@ async def test_leaves_no_prepared_statement_behind(open_database: OpenDatabase) 
 
 
 async def test_waits_are_counted_out_when_the_caller_goes(db: Database, counters: str) -> None:
-    """The gauge of connections in use returns to zero whatever becomes of the callers."""
+    """The gauges of connections and of who waits for one return to zero whatever becomes of the callers."""
     tasks = [asyncio.create_task(db.transact(add, counters, 1)) for _ in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await until(lambda: db._metrics.pool_in_use._value.get() == 0)
+    gauges = (db._metrics.pool_in_use.labels("primary"), db._metrics.pool_waiting.labels("primary"))
+    await until(lambda: [sample.value for gauge in gauges for sample in gauge._samples()] == [0, 0])

@@ -58,7 +58,8 @@ async def test_a_client_that_leaves_frees_what_it_waits_for(
     assert (abandoned["status"], abandoned["route"]) == ("499", BOOK)
     assert await bookings_of(owner, patient) == 0
     metrics = (await platform_processes.client.get("/metrics")).text
-    assert f'telemed_http_requests_total{{method="POST",route="{BOOK}",service="all",status="499"}} 1.0' in metrics
+    counted = f'method="POST",route="{BOOK}",service="all",status="499",traffic="user"'
+    assert f"telemed_http_requests_total{{{counted}}} 1.0" in metrics
     assert 'telemed_http_requests_in_flight{priority="critical"} 0.0' in metrics
     assert (await patient.post(BOOK, {"slot_id": slot_id})).status_code == 201
     assert not process.complaints()

@@ -1,0 +1,217 @@
+"""Where spans go: to a collector, into a file, or nowhere. Never with more than what is on the list.
+
+Exporting happens on a thread of its own with a bounded queue. A collector that is gone costs spans, not requests.
+"""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Status
+
+from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.metrics import Metrics
+
+log = get_logger("traces")
+
+# What may leave the process with a span. Everything else goes: addresses hold ids and whatever a client typed, user
+# agents and IP addresses point at people, texts of exceptions quote rows.
+ALLOWED_ATTRIBUTES = frozenset(
+    {
+        "db.collection.name",
+        "db.operation.name",
+        "db.query.summary",
+        "db.query.text",  # with placeholders
+        "db.system.name",
+        "error.type",
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "messaging.destination.name",
+        "messaging.message.id",
+        "messaging.operation.name",
+        "messaging.operation.type",
+        "messaging.system",
+        "network.protocol.version",
+        "server.address",
+        "server.port",
+        "telemed.attempt",
+        "telemed.job",
+        "telemed.problem",
+        "telemed.request_id",
+        "telemed.spans.left_out",
+        "url.scheme",
+    }
+)
+_ALLOWED_OF_EVENTS = frozenset({"exception.type"})
+QUEUE = 4096  # spans that wait; some 400 traces
+_BATCH = 512
+_EVERY_MILLISECONDS = 1000
+_EXPORT_WITHIN_SECONDS = 5.0
+_END_WITHIN_SECONDS = 2.0
+_FILE_BYTES = 8 * 1024 * 1024  # of each of two files; some 4,000 traces in all
+
+
+def exporters_of(settings: Settings, metrics: Metrics) -> list[SpanExporter]:
+    """Give what the settings ask for; none if they name nowhere to send spans."""
+    exporters: list[SpanExporter] = []
+    if settings.otel_exporter_otlp_endpoint is not None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        # Its own words come again with every batch, and name the collector's answer; ours come once.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        address = f"{settings.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces"
+        exporters.append(OTLPSpanExporter(endpoint=address, timeout=_EXPORT_WITHIN_SECONDS))
+    if settings.trace_directory is not None:
+        exporters.append(FileExporter(settings.trace_directory))
+    return [WatchedExporter(exporter, metrics) for exporter in exporters]
+
+
+class WatchedExporter(SpanExporter):
+    """Takes away what must not leave, counts what left, and says once when a destination is lost or back."""
+
+    def __init__(self, inner: SpanExporter, metrics: Metrics) -> None:
+        self._inner = inner
+        self._metrics = metrics
+        self._is_lost = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send them; whatever goes wrong is counted and goes no further."""
+        try:
+            result = self._inner.export([redacted(span) for span in spans])
+        except Exception as error:  # noqa: BLE001 - on a thread of telemetry, where nobody else would hear of it
+            result = SpanExportResult.FAILURE
+            self._note(is_lost=True, error=type(error).__name__)
+        else:
+            self._note(is_lost=result is not SpanExportResult.SUCCESS, error="refused or not answered")
+        outcome = "exported" if result is SpanExportResult.SUCCESS else "failed"
+        self._metrics.spans.labels(outcome).inc(len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        """Let go of the destination."""
+        self._inner.shutdown()
+
+    def _note(self, *, is_lost: bool, error: str) -> None:
+        if is_lost and not self._is_lost:
+            log.warning("traces.lost", destination=type(self._inner).__name__, error=error)
+        elif self._is_lost and not is_lost:
+            log.info("traces.recovered", destination=type(self._inner).__name__)
+        self._is_lost = is_lost
+
+
+class BoundedProcessor(SpanProcessor):
+    """Hands spans to the exporters' threads, and drops what comes while too many wait."""
+
+    def __init__(self, exporters: Sequence[SpanExporter], metrics: Metrics) -> None:
+        self._dropped = metrics.spans.labels("dropped")
+        self._batches = [
+            _Batches(
+                exporter, max_queue_size=QUEUE, schedule_delay_millis=_EVERY_MILLISECONDS, max_export_batch_size=_BATCH
+            )
+            for exporter in exporters
+        ]
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether there is anybody to hand spans to."""
+        return bool(self._batches)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing: a span is handed on when it has ended."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue the span."""
+        for batches in self._batches:
+            if batches.is_full:
+                self._dropped.inc()
+            else:
+                batches.on_end(span)
+
+    def shutdown(self) -> None:
+        """End the threads."""
+        for batches in self._batches:
+            batches.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
+
+    async def close(self) -> None:
+        """Send what waits, for at most _END_WITHIN_SECONDS."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            self.shutdown()
+            with suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        # A daemon's thread, because the interpreter waits for every other one before it ends.
+        threading.Thread(target=end, name="traces-end", daemon=True).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_WITHIN_SECONDS):
+                await ended.wait()
+
+
+class _Batches(BatchSpanProcessor):
+    @property
+    def is_full(self) -> bool:
+        # The SDK drops the oldest without a word that a program could count.
+        return len(self._batch_processor._queue) >= QUEUE  # noqa: SLF001 - no public way to ask
+
+
+class FileExporter(SpanExporter):
+    """One JSON object a line, in two files of bounded size that take turns; read by `telemed trace`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Append them."""
+        by_service: dict[str, list[str]] = {}
+        for span in spans:
+            service = str(span.resource.attributes.get("service.name", "telemed"))
+            by_service.setdefault(service, []).append(
+                json.dumps(json.loads(span.to_json(indent=None)), separators=(",", ":"))
+            )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for service, lines in by_service.items():
+            current = self._directory / f"{service}.jsonl"
+            if current.exists() and current.stat().st_size > _FILE_BYTES:
+                current.replace(self._directory / f"{service}.older.jsonl")
+            with current.open("a", encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing is held open."""
+
+
+def redacted(span: ReadableSpan) -> ReadableSpan:
+    """Give the span without what is not on the list; of an exception its type stays, and not what it says."""
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes={key: value for key, value in (span.attributes or {}).items() if key in ALLOWED_ATTRIBUTES},
+        events=[
+            Event(
+                event.name,
+                {key: value for key, value in (event.attributes or {}).items() if key in _ALLOWED_OF_EVENTS},
+                event.timestamp,
+            )
+            for event in span.events
+        ],
+        links=span.links,
+        kind=span.kind,
+        status=Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
