@@ -129,6 +129,7 @@ class _Platform:
     def _start(self) -> None:
         values = {**self._start_postgres(), **self._start_valkey(), **self._secrets(), "PORT": str(self.port)}
         self.environment |= values
+        self.environment.setdefault("TRACE_DIRECTORY", str(self.state.traces))  # for `telemed trace`
         self.environment.setdefault("DRAIN_SECONDS", "0")  # nobody stands before it who asks whether it is ready
         given = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
         self.state.write_platform({**given, **values})

@@ -30,6 +30,11 @@ class StateFolder:
         return self.named / LOCAL_PLATFORM_FILE.name
 
     @property
+    def traces(self) -> Path:
+        """Where the processes write spans: beside the platform file, so that `telemed trace` finds them."""
+        return self.named / "traces"
+
+    @property
     def logs(self) -> Path:
         """What the parts of the platform wrote."""
         return self.home / "logs"
