@@ -53,6 +53,7 @@ class Exchange:
         self.closes_connection: Callable[[], bool] = bool
         self.status: int | None = None
         self.is_complete = False
+        self.is_instrumented = False  # the span of the whole is made by the instrumentation
 
     @property
     def waits_for_body(self) -> bool:

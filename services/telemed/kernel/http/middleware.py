@@ -21,10 +21,10 @@ from telemed.kernel.http.route_table import KnownRoute, RouteTable
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
-from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
+from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.rendering import Done
 from telemed.kernel.telemetry.spans import Kind, Sketch, look_at, look_away, span
-from telemed.kernel.telemetry.tracing import Done
 
 log = get_logger("http")
 
@@ -141,6 +141,7 @@ class Edge:
         try:
             exchange.refuse_announced_size()
             if exchange.trace.sampled:
+                exchange.is_instrumented = True
                 with self._tracing.root_of(exchange.trace):
                     await self._sampled_app(scope, exchange.receive, exchange.send)
             else:
@@ -176,7 +177,7 @@ class Edge:
         status = CLIENT_GONE if is_abandoned or exchange.status is None else str(exchange.status)
         method = method_label(scope["method"])
         is_kept = sketch is not None and self._tracing.finish(
-            sketch, exchange.trace, _done(scope, exchange.trace, method, route, status)
+            sketch, exchange.trace, _done(scope, exchange, method, route, status)
         )
         trace_id = exchange.trace.trace_id if is_kept else None
         self._requests.answered(method, route, status, traffic, seconds, trace_id=trace_id)
@@ -184,7 +185,7 @@ class Edge:
         log.info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
 
-def _done(scope: Scope, trace: Trace, method: str, route: str, status: str) -> Done:
+def _done(scope: Scope, exchange: Exchange, method: str, route: str, status: str) -> Done:
     """Describe the request in OpenTelemetry's words for HTTP servers."""
     return Done(
         f"{method} {route}",
@@ -194,11 +195,10 @@ def _done(scope: Scope, trace: Trace, method: str, route: str, status: str) -> D
             "http.route": route,
             "http.response.status_code": int(status),
             "url.scheme": scope.get("scheme", "http"),
-            "telemed.request_id": trace.request_id,
-            **({"error.type": status} if status >= "500" else {}),
+            "telemed.request_id": exchange.trace.request_id,
         },
         error=status if status >= "500" else None,
-        has_root=trace.sampled,
+        has_root=exchange.is_instrumented,
     )
 
 

@@ -34,7 +34,7 @@ class Sketch:
     __slots__ = ("is_closed", "left_out", "notes", "started_ns")
 
     def __init__(self) -> None:
-        self.started_ns = time.time_ns()
+        self.started_ns = time.monotonic_ns()
         self.notes: list[span] = []
         self.left_out = 0
         self.is_closed = False
@@ -85,13 +85,13 @@ class span:  # noqa: N801 - used as a statement: `with span("pool.wait"):`
             self.parent, sketch = around, around.sketch
         else:
             sketch = around
-        self.started_ns = time.time_ns()
+        self.started_ns = time.monotonic_ns()
         if sketch is not None and sketch.add(self):
             self.sketch = sketch
 
     def end(self, error: str | None = None) -> None:
         """End it; *error* is the type of what went wrong."""
-        self.ended_ns = time.time_ns()
+        self.ended_ns = time.monotonic_ns()
         self.error = error
 
 

@@ -12,14 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import FastAPI
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Scope
 
 from telemed.kernel.settings import Settings
@@ -28,6 +27,7 @@ from telemed.kernel.telemetry.build import version
 from telemed.kernel.telemetry.context import Trace, current_trace
 from telemed.kernel.telemetry.export import BoundedProcessor, exporters_of
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.rendering import Done, spans_of
 from telemed.kernel.telemetry.spans import Attributes, Kind, Sketch, look_at, look_away
 
 Decision = Literal["sampled", "kept_error", "kept_slow", "passed_over"]
@@ -35,20 +35,8 @@ Decision = Literal["sampled", "kept_error", "kept_slow", "passed_over"]
 _WISHES_PER_SECOND = 50
 # What is kept because it failed or was slow, a second: in an outage everything does, and a few show all there is.
 _KEPT_PER_SECOND = 20
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # Which words of OpenTelemetry for HTTP; without it the instrumentation still speaks those of before 2023.
 _CONVENTIONS = ("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-
-
-@dataclass(slots=True)
-class Done:
-    """A unit of work at its end. *error* is the kind of failure that is ours, None if there is none."""
-
-    name: str
-    kind: Kind
-    attributes: Attributes
-    error: str | None = None
-    has_root: bool = False  # somebody else exports the span of the whole
 
 
 class _Ids(RandomIdGenerator):
@@ -111,12 +99,14 @@ class Tracing:
         if sketch is None:
             return False
         sketch.is_closed = True
-        ended_ns = time.time_ns()
+        ended_ns = time.monotonic_ns()
         decision = self._decision(trace, done, ended_ns - sketch.started_ns)
         self._counts[decision].inc()
         if decision == "passed_over":
             return False
-        self._export(sketch, trace, done, ended_ns)
+        wall_ns = time.time_ns() - ended_ns  # notes are measured, and clocks that measure have no date
+        for made in spans_of(sketch, trace, done, self._resource, ended_ns=ended_ns, wall_ns=wall_ns):
+            self._processor.on_end(made)
         return True
 
     @contextmanager
@@ -175,61 +165,6 @@ class Tracing:
             return "kept_slow"
         return "passed_over"
 
-    def _export(self, sketch: Sketch, trace: Trace, done: Done, ended_ns: int) -> None:
-        trace_id = int(trace.trace_id, 16)
-        root = _context(trace_id, int(trace.span_id, 16))
-        if not done.has_root:
-            above = _context(trace_id, int(trace.parent_id, 16), is_remote=True) if trace.parent_id else None
-            left_out = {"telemed.spans.left_out": sketch.left_out} if sketch.left_out else {}
-            attributes = {**done.attributes, **left_out}
-            self._emit(
-                done.name,
-                root,
-                above,
-                done.kind,
-                attributes,
-                (sketch.started_ns, ended_ns),
-                failed=done.error is not None,
-            )
-        contexts: dict[int, SpanContext] = {}
-        for note in sketch.notes:
-            context = contexts[id(note)] = _context(trace_id, random.getrandbits(64) or 1)
-            above = contexts.get(id(note.parent), root)
-            self._emit(
-                note.name,
-                context,
-                above,
-                note.kind,
-                {**(note.attributes or {}), **({"error.type": note.error} if note.error else {})},
-                (note.started_ns, note.ended_ns or ended_ns),
-                failed=note.error is not None,
-            )
-
-    def _emit(
-        self,
-        name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        kind: Kind,
-        attributes: dict[str, Any],  # OpenTelemetry's own type of values is wider than ours
-        times_ns: tuple[int, int],
-        *,
-        failed: bool,
-    ) -> None:
-        self._processor.on_end(
-            ReadableSpan(
-                name=name,
-                context=context,
-                parent=parent,
-                resource=self._resource,
-                attributes=attributes,
-                kind=SpanKind(kind.value),
-                status=Status(StatusCode.ERROR) if failed else Status(StatusCode.UNSET),
-                start_time=times_ns[0],
-                end_time=times_ns[1],
-            )
-        )
-
 
 def _describe_server(current: Span, scope: Scope) -> None:
     """Say what the instrumentation does not know, or says wrongly: it puts the port into the address."""
@@ -239,7 +174,3 @@ def _describe_server(current: Span, scope: Scope) -> None:
     server = scope.get("server")
     if server is not None:
         current.set_attribute("server.address", server[0])
-
-
-def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanContext:
-    return SpanContext(trace_id, span_id, is_remote=is_remote, trace_flags=_SAMPLED)
