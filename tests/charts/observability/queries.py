@@ -11,6 +11,36 @@ METRICS_PAGE = Path(__file__).parents[3] / "observability" / "metrics.md"
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|[^|]*\|([^|]*)\|", re.MULTILINE)
 # What Prometheus adds to whatever it scrapes from a pod.
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance"})
+_PROBED = frozenset({"job", "probe"})
+# What is shown by others, or by `telemed probe`, which is no part of the platform: name → labels beside the target's.
+OTHERS: dict[str, frozenset[str]] = {
+    # Prometheus, of every target
+    "up": _PROBED,
+    "scrape_samples_scraped": frozenset({"job"}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity", "area"}),
+    # every process, of itself
+    "process_cpu_seconds_total": frozenset(),
+    "process_resident_memory_bytes": frozenset(),
+    "process_open_fds": frozenset(),
+    "process_max_fds": frozenset(),
+    "process_start_time_seconds": frozenset(),
+    # the blackbox exporter
+    "probe_success": _PROBED,
+    "probe_duration_seconds": _PROBED,
+    "probe_http_status_code": _PROBED,
+    "probe_ssl_earliest_cert_expiry": _PROBED,
+    # kube-state-metrics
+    "kube_pod_container_resource_limits": frozenset({"resource"}),
+    # CloudNativePG's exporter in the poolers
+    "cnpg_pgbouncer_pools_cl_waiting": frozenset({"database", "user"}),
+    "cnpg_pgbouncer_pools_maxwait": frozenset({"database", "user"}),
+    # synthetic journeys
+    "telemed_probe_journeys_total": frozenset({"outcome"}),
+    "telemed_probe_step_duration_seconds_bucket": frozenset({"step", "le"}),
+    "telemed_probe_step_duration_seconds_sum": frozenset({"step"}),
+    "telemed_probe_step_duration_seconds_count": frozenset({"step"}),
+    "telemed_probe_succeeded_timestamp_seconds": frozenset(),
+}
 
 
 @dataclass
@@ -22,8 +52,8 @@ class Asked:
 
 
 def labels_by_metric() -> dict[str, frozenset[str]]:
-    """Return every series' name with its labels, as observability/metrics.md has them."""
-    known: dict[str, frozenset[str]] = {}
+    """Return every series' name with its labels: those of others, and ours as observability/metrics.md has them."""
+    known = dict(OTHERS)
     for name, kind, labels in _ROW.findall(METRICS_PAGE.read_text()):
         own = frozenset(re.findall(r"`(\w+)`", labels))
         if kind == "histogram":
