@@ -9,9 +9,6 @@ import argparse
 import asyncio
 import os
 import platform
-import subprocess
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,23 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "services")]
-
-from tests import servers
+from stage import ROOT, commit, cpu_seconds, ground, said
 from tests.support.clinic import Clinic, rfc3339
-from tests.support.databases import clone, ensure_template, unused_name
 from tests.support.people import People, User
-from tests.support.platform import Platform, TelemedProcess, running_platform
-from tests.support.settings import make_settings
+from tests.support.platform import Platform, TelemedProcess
 
 from telemed.kernel.clock import SystemClock
 
 TARGET = ROOT / "services" / "telemed" / "capacity" / "measured.toml"
 COMMAND = "make measure"
 AT_ONCE = 8  # requests under way: enough to keep the process busy, few enough not to queue
-TICKS = os.sysconf("SC_CLK_TCK")
 PASSWORD = "seven sailors sing softly"  # of people who live as long as the measurement
 Call = Callable[[int], Awaitable[httpx.Response]]
 
@@ -76,7 +66,7 @@ class Bench:
               f"{cost.database_cpu_ms:6.2f} ms PostgreSQL", flush=True)  # fmt: skip
 
     def _spent(self, process: TelemedProcess) -> tuple[float, float]:
-        return _cpu_seconds(process.running.pid), sum(_cpu_seconds(pid) for pid in _family(self._postgres))
+        return cpu_seconds(process.running.pid), sum(cpu_seconds(pid) for pid in _family(self._postgres))
 
     async def _send(self, wanted: int, numbers: Any, call: Call, expected: int) -> None:
         left = iter(range(wanted))
@@ -211,31 +201,21 @@ class Stage:
 
 async def run(scale: float) -> list[Cost]:
     """Start a platform of its own, measure, and end it."""
-    with servers.server_folder("telemed-bench-") as (folder, guard):
-        postgres = servers.start_postgres(folder / "postgres", guard, {"shared_buffers": "256MB"})
-        valkey = servers.start_valkey(folder / "valkey", guard)
-        await servers.prepare_roles(postgres.dsn(), dict.fromkeys(servers.ALL_ROLES, "not-a-secret"))
-        passwords = dict.fromkeys(servers.ALL_ROLES, "not-a-secret")
-        shared = servers.TestServers("127.0.0.1", postgres.port, postgres.password, passwords, valkey.url)
-        await asyncio.to_thread(ensure_template, shared)
-        database = await clone(shared, unused_name("bench"))
-        # Real hashing, as in production; and visits that may start a day early, so that there can be hundreds.
-        settings = make_settings(database, valkey.url, bcrypt_cost=12, visit_opens_before_minutes=24 * 60)
-        log = Path(tempfile.mkdtemp(prefix="telemed-bench-logs-"))
-        async with running_platform(settings, log) as running:
-            await running.serve("auth", "booking", "consultation")
-            bench = Bench(running, _postmaster(folder / "postgres"), scale)
-            people = People(running.client, database.owner, settings, SystemClock())
-            clinic = Clinic(people, datetime.now(UTC) + timedelta(days=1))
-            await Stage(bench, people, clinic, running.client).all()
-            return bench.costs
+    # Real hashing, as in production; and visits that may start a day early, so that there can be hundreds.
+    async with ground(bcrypt_cost=12, visit_opens_before_minutes=24 * 60) as on:
+        await on.running.serve("auth", "booking", "consultation")
+        bench = Bench(on.running, on.postgres, scale)
+        people = People(on.running.client, on.database.owner, on.settings, SystemClock())
+        clinic = Clinic(people, datetime.now(UTC) + timedelta(days=1))
+        await Stage(bench, people, clinic, on.running.client).all()
+        return bench.costs
 
 
 def written(costs: list[Cost]) -> str:
     """Write the file, with what a reader needs to judge its numbers."""
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        "commit": commit(),
         "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "command": COMMAND,
@@ -260,32 +240,15 @@ def written(costs: list[Cost]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Give the CPU time that a process and its ended children have used; 0 if it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(fields[place]) for place in (11, 12)) / TICKS
-
-
 def _family(pid: int) -> list[int]:
-    children = _said("ps", "-o", "pid=", "--ppid", str(pid)).split()
+    children = said("ps", "-o", "pid=", "--ppid", str(pid)).split()
     return [pid, *(int(child) for child in children)]
-
-
-def _postmaster(folder: Path) -> int:
-    return int(next(folder.rglob("postmaster.pid")).read_text().split()[0])
 
 
 def _processor() -> str:
     text = Path("/proc/cpuinfo").read_text()
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _said(*command: str) -> str:
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
