@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import promql_parser
+import yaml
 
 METRICS_PAGE = Path(__file__).parents[3] / "observability" / "metrics.md"
+RULES = Path(__file__).parents[3] / "charts" / "telemed-observability" / "rules"
 _ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|[^|]*\|([^|]*)\|", re.MULTILINE)
 # What Prometheus adds to whatever it scrapes from a pod.
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance"})
@@ -60,7 +62,13 @@ def labels_by_metric() -> dict[str, frozenset[str]]:
             known |= {f"{name}_bucket": own | {"le"}, f"{name}_sum": own, f"{name}_count": own}
         else:
             known[name] = own
-    return known
+    return known | _recorded()
+
+
+def _recorded() -> dict[str, frozenset[str]]:
+    """Return the series that rules record; beside those of targets, they have the labels that their rule gives them."""
+    groups = [group for file in RULES.glob("*.yaml") for group in yaml.safe_load(file.read_text())["groups"]]
+    return {rule["record"]: frozenset(rule["labels"]) for group in groups for rule in group["rules"] if "record" in rule}
 
 
 def asked(query: str) -> Asked:

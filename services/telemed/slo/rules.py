@@ -1,0 +1,168 @@
+"""The rules of Prometheus for one objective: what is recorded, and when somebody is told."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from telemed.slo.catalogue import WINDOW, Kind, Slo
+from telemed.slo.windows import DIRECT, PAIRS, SECONDS, WEIGHTED, Pair, Severity, decimal_text
+
+RUNBOOKS = "https://github.com/telemed/telemed/blob/main/observability/runbooks/"
+DASHBOARD = "/d/telemed-slo?var-namespace={{ $labels.namespace }}"
+# As often as pods are scraped: a page must not wait for the next evaluation. What looks at days may take its time.
+_SHORT, _LONG, _PERIOD = "15s", "1m", "5m"
+# Windows of days look at the record of five minutes every five minutes: the looks lie side by side and miss no event,
+# and 30 days are 8,640 of them, not 172,800.
+_STEP, _STEP_SECONDS = "5m", 300
+_STEPPED = ("1d", "3d", "30d")
+# The long windows of pairs that are longer than those taken from the counters.
+_COUNTED = ("6h", "1d", "3d")
+# A scrape or two may fail, and the records themselves outlive their source by five minutes.
+_ABSENT_FOR = "5m"
+
+Rule = dict[str, Any]  # as Prometheus reads it
+
+
+def groups(slo: Slo) -> list[dict[str, Any]]:
+    """Give the groups of rules for one objective."""
+    return [
+        {"name": f"telemed-slo-{slo.name}", "interval": _SHORT, "rules": [*_direct(slo), *_alerts(slo)]},
+        {"name": f"telemed-slo-{slo.name}-days", "interval": _LONG, "rules": [*_weighted(slo), *_bad_events(slo)]},
+        {"name": f"telemed-slo-{slo.name}-budget", "interval": _PERIOD, "rules": list(_budget(slo))},
+    ]
+
+
+def _direct(slo: Slo) -> Iterator[Rule]:
+    """Record events a second, and the ratio, from the counters themselves."""
+    for window in DIRECT:
+        bad = slo.error_query.replace(WINDOW, window)
+        total = slo.total_query.replace(WINDOW, window)
+        yield _record(slo, f"telemed:slo_total:rate{window}", total)
+        # Without a failure there may be no series of failures, and nothing divided by something is nothing. `on`, as
+        # the record has one label more than the query.
+        guarded = f"(\n{_indented(bad)}\n)\nor on (namespace)\n0 * {slo.total_series(window)}"
+        yield _record(slo, f"telemed:slo_bad:rate{window}", guarded)
+        yield _ratio(slo, window, slo.bad_series(window), slo.total_series(window))
+
+
+def _weighted(slo: Slo) -> Iterator[Rule]:
+    for window in WEIGHTED:
+        if window != "30d":
+            yield _ratio_over(slo, window)
+
+
+def _bad_events(slo: Slo) -> Iterator[Rule]:
+    """Record how many events were bad: an average times the window would invent some where nothing was measured yet."""
+    for window in _COUNTED:
+        expression = f"sum_over_time({slo.bad_series('5m')}[{window}:{_STEP}]) * {_STEP_SECONDS}"
+        yield _record(slo, f"telemed:slo_bad:increase{window}", expression)
+
+
+def _budget(slo: Slo) -> Iterator[Rule]:
+    yield _ratio_over(slo, "30d")
+    left = f"1 - {slo.ratio_series('30d')} / {decimal_text(slo.budget)}"
+    yield _record(slo, "telemed:slo_budget_left:ratio_30d", left)
+
+
+def _ratio_over(slo: Slo, window: str) -> Rule:
+    looked_at = f"{window}:{_STEP}" if window in _STEPPED else window
+    averages = (f"avg_over_time({series('5m')}[{looked_at}])" for series in (slo.bad_series, slo.total_series))
+    return _ratio(slo, window, *averages)
+
+
+def _ratio(slo: Slo, window: str, bad: str, total: str) -> Rule:
+    # Without traffic there is no ratio, rather than NaN. Rounded to a billionth: what fails exactly as often as it may
+    # must not be above the threshold because 0.1 has no end in binary.
+    return _record(
+        slo, f"telemed:slo_error:ratio_rate{window}", f"round(\n  1e9 * {bad}\n  /\n  ({total} > 0)\n) / 1e9"
+    )
+
+
+def _alerts(slo: Slo) -> Iterator[Rule]:
+    allowed = f"{decimal_text(100 * slo.budget)} % may"
+    share = "{{ $value | humanizePercentage }} of the " + slo.unit
+    pages, tickets = ([pair for pair in PAIRS if pair.severity is severity] for severity in Severity)
+    yield _alert(
+        slo,
+        "BurnsFast",
+        Severity.PAGE,
+        "\nor\n".join(_condition(slo, pair) for pair in pages),
+        f"{slo.title}: the error budget burns so fast that somebody must act now.",
+        f"{share} {slo.fault}; {allowed}. At this rate the budget of 30 days is gone within five days, or much sooner.",
+    )
+    yield _alert(
+        slo,
+        "BurnsSlowly",
+        Severity.TICKET,
+        "\nor\n".join(_condition(slo, pair) for pair in tickets),
+        f"{slo.title}: the error budget burns faster than it may.",
+        f"{share} {slo.fault}; {allowed}. At this rate the budget does not last for 30 days.",
+    )
+    for pair in slo.guards:
+        is_page = pair.severity is Severity.PAGE
+        yield _alert(
+            slo,
+            "P95GuardFast" if is_page else "P95GuardSlow",
+            pair.severity,
+            _condition(slo, pair),
+            f"{slo.title}: the 95th percentile is {'far ' if is_page else ''}above the promise.",
+            f"{share} {slo.fault} within the last {_in_words(pair.long)}; {allowed}.",
+        )
+    yield _absent(slo)
+
+
+def _condition(slo: Slo, pair: Pair) -> str:
+    threshold = decimal_text(pair.threshold(slo.budget))
+    # One failed request of three at night is a third of all; it is also one request.
+    seconds = SECONDS[pair.long]
+    bad = slo.bad_events_series(pair.long) if pair.long in _COUNTED else f"{slo.bad_series(pair.long)} * {seconds}"
+    return (
+        f"(\n  {slo.ratio_series(pair.long)} > {threshold}\n"
+        f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
+        # Half an event less, as Prometheus extrapolates what it counts.
+        f"  and {bad} > {pair.least_bad - 0.5}\n)"
+    )
+
+
+def _absent(slo: Slo) -> Rule:
+    """Tell that nobody measures: where a service is, where something was measured within the hour, or anywhere."""
+    total = slo.total_series("5m")
+    rule = _alert(
+        slo,
+        "Absent",
+        Severity.PAGE,
+        f"(\n  group by (namespace) (telemed_http_requests_in_flight)\n"
+        f"  or group by (namespace) (last_over_time({total}[1h]))\n)\n"
+        f"unless on (namespace) {total}\n"
+        f"or absent(last_over_time({total}[1h]))",
+        f"{slo.title}: nobody measures it, so no alert of it can come.",
+        f"There is no series of which to take the {slo.unit}"
+        + (": no worker is there, or it does not look." if slo.kind is Kind.FRESHNESS else "."),
+    )
+    return rule | {"for": _ABSENT_FOR, "annotations": rule["annotations"] | {"runbook_url": f"{RUNBOOKS}slo-absent.md"}}
+
+
+def _alert(slo: Slo, what: str, severity: Severity, expression: str, summary: str, description: str) -> Rule:
+    return {
+        "alert": f"{slo.alert}{what}",
+        "expr": expression,
+        # No `for`: the windows are the patience, and to wait on top would only be late.
+        "labels": {"severity": severity.value, "area": slo.name, "slo": slo.name},
+        "annotations": {
+            "summary": summary,
+            "description": description,
+            "dashboard_url": DASHBOARD,
+            "runbook_url": slo.runbook_url,
+        },
+    }
+
+
+def _record(slo: Slo, name: str, expression: str) -> Rule:
+    return {"record": name, "expr": expression, "labels": {"slo": slo.name}}
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _in_words(window: str) -> str:
+    return {"1h": "hour", "30m": "30 minutes"}[window]

@@ -1,0 +1,231 @@
+"""Tests of one objective's alerts, for `promtool test rules`: a scene is a namespace in which something happens.
+
+They hold the rules to the arithmetic of `windows`. That the arithmetic is right, tests/observability/slo shows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from telemed.slo.catalogue import Kind, Slo
+from telemed.slo.histories import Phase, input_series
+from telemed.slo.windows import PAIRS, SECONDS, Pair, Severity, seconds_until
+
+Check = dict[str, Any]  # as promtool reads it
+
+_SCRAPE = 15
+_LEAD = 6 * 3600 // _SCRAPE  # as long as the longest window of a page: before, all is well
+_AFTER = 55 * 60 // _SCRAPE  # 1 % of failures pages after 43 minutes
+_BUSY = Decimal(2000)  # events between two scrapes, so that each objective is a whole number of them
+_LITTLE = Decimal("0.125")  # one event in two minutes
+# Half as often as the charts evaluate, so that the tests take half the time.
+_EVALUATION = 30
+# A scrape, an evaluation, and what Prometheus extrapolates beyond the last scrape.
+_LATE, _EARLY = 60, 30
+_OUTAGES = (Decimal("0.01"), Decimal("0.05"), Decimal("0.2"), Decimal(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What happens in a namespace, and what is checked of it."""
+
+    namespace: str
+    phases: Sequence[Phase]
+    checks: Sequence[Check]
+    has_bad: bool = True
+
+
+def tests_of(slo: Slo, rules: str) -> dict[str, dict[str, Any]]:
+    """Give the files of tests for one objective, by what they are about; *rules*: the path to its rules."""
+    pages = [
+        _test(slo, f"{slo.name}: pages", _SCRAPE, list(_pages(slo))),
+        _nothing_to_measure(slo),
+        _nothing_at_all(slo),
+    ]
+    tickets = [_test(slo, f"{slo.name}: tickets", _SLOW_SCRAPE, list(_tickets(slo)))]
+    return {
+        about: {"rule_files": [rules], "evaluation_interval": f"{seconds}s", "tests": tests}
+        for about, seconds, tests in (("pages", _EVALUATION, pages), ("tickets", _SLOW_EVALUATION, tickets))
+    }
+
+
+def _pages(slo: Slo) -> Iterator[Scene]:
+    for ratio in _OUTAGES:
+        yield _outage(slo, ratio)
+    yield _ends(slo)
+    well = _phase(slo, _LEAD)
+    after = _LEAD + _AFTER
+    yield _quiet(slo, "objective-just-kept", [_phase(slo, after, slo.budget)])
+    yield _quiet(slo, "no-traffic", [_phase(slo, _LEAD // 2), Phase(after - _LEAD // 2)])
+    one = [Phase(_LEAD, _LITTLE), Phase(1, bad=Decimal(1)), Phase(_AFTER - 1, _LITTLE)]
+    yield _quiet(slo, "one-failure-at-night", one)
+    yield _quiet(slo, "counters-reset", [well, Phase(_AFTER, _BUSY, is_reset=True)])
+    yield _quiet(slo, "starts", [Phase(_LEAD, is_there=False), _phase(slo, _AFTER)])
+    yield from _failing(slo)
+    if slo.kind is not Kind.LATENCY:
+        left = slo.budget_left_series.replace("{", '{namespace="never-failed", ')
+        whole = _check(f"sum({left})", after, 1)
+        yield Scene("never-failed", [_phase(slo, after)], [whole], has_bad=False)
+
+
+def _outage(slo: Slo, ratio: Decimal) -> Scene:
+    """Let a part of the events be bad from one moment on, until the end."""
+    namespace = f"outage-of-{int(100 * ratio)}-percent"
+    checks: list[Check] = []
+    for what, pairs in _paging(slo).items():
+        seconds = _soonest(pairs, slo.budget, ratio)
+        if seconds is None or seconds > _AFTER * _SCRAPE:
+            checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}{what}"'))
+        else:
+            checks += _from(slo, namespace, what, _LEAD * _SCRAPE + seconds)
+    return Scene(namespace, [_phase(slo, _LEAD), _phase(slo, _AFTER, ratio)], checks)
+
+
+def _ends(slo: Slo) -> Scene:
+    """Let everything be bad until each page has come; then each must go within its short window."""
+    lasts = max(_soonest(pairs, slo.budget, Decimal(1)) or 0 for pairs in _paging(slo).values()) // _SCRAPE
+    lasts = min(lasts + 120 // _SCRAPE, _AFTER // 2)
+    end = (_LEAD + lasts) * _SCRAPE
+    namespace, checks = "outage-ends", list[Check]()
+    for what, pairs in _paging(slo).items():
+        if (_soonest(pairs, slo.budget, Decimal(1)) or 0) > lasts * _SCRAPE:
+            continue
+        gone = end + max(SECONDS[pair.short] for pair in pairs) + _LATE
+        checks += [_is(slo, namespace, what, end - _SCRAPE, fires=True), _is(slo, namespace, what, gone, fires=False)]
+    phases = [_phase(slo, _LEAD), _phase(slo, lasts, Decimal(1)), _phase(slo, _AFTER - lasts)]
+    return Scene(namespace, phases, checks)
+
+
+def _failing(slo: Slo) -> Iterator[Scene]:
+    """Outages that a careless guard would hide: with little traffic, across a restart, from the first moment."""
+    what, pairs = list(_paging(slo).items())[-1]
+    (first, *_) = pairs
+    seconds = _soonest(pairs, slo.budget, Decimal(1)) or 0
+    enough = max(seconds, int(first.least_bad / _LITTLE) * _SCRAPE)
+    start = _LEAD * _SCRAPE
+    checks = _from(slo, "outage-at-night", what, start + enough, slack=2 * _LATE)
+    yield Scene("outage-at-night", [Phase(_LEAD, _LITTLE), Phase(_AFTER, bad=_LITTLE)], checks)
+    # What was counted between the last scrape and the restart is lost.
+    half = max(2, seconds // 2 // _SCRAPE)
+    again = Phase(_AFTER - half, bad=_BUSY, is_reset=True)
+    checks = [_is(slo, "outage-with-restart", what, start + seconds + 2 * _LATE, fires=True)]
+    yield Scene("outage-with-restart", [_phase(slo, _LEAD), _phase(slo, half, Decimal(1)), again], checks)
+    checks = [_is(slo, "fails-from-the-start", what, start + 2 * _LATE, fires=True)]
+    yield Scene("fails-from-the-start", [Phase(_LEAD, is_there=False), _phase(slo, _AFTER, Decimal(1))], checks)
+
+
+# Tickets look at days: fewer scrapes, so that a test takes seconds.
+_SLOW_SCRAPE, _SLOW_EVALUATION = 120, 300
+_SLOW_LEAD = 3 * 86_400 // _SLOW_SCRAPE
+_SLOW_AFTER = 40 * 3600 // _SLOW_SCRAPE
+_SLOW_SLACK = 900
+
+
+def _tickets(slo: Slo) -> Iterator[Scene]:
+    """Twice the threshold of each pair, so that it is reached in half of the long window."""
+    for pair in (pair for pair in PAIRS if pair.severity is Severity.TICKET):
+        namespace = f"burns-at-{2 * pair.factor}"
+        ratio = 2 * pair.threshold(slo.budget)
+        seconds = seconds_until(pair, slo.budget, ratio) or 0
+        at = _SLOW_LEAD * _SLOW_SCRAPE + seconds
+        checks = _from(slo, namespace, "BurnsSlowly", at, slack=_SLOW_SLACK)
+        yield Scene(namespace, [_phase(slo, _SLOW_LEAD), _phase(slo, _SLOW_AFTER, ratio)], checks)
+    all_of_it = _SLOW_LEAD + _SLOW_AFTER
+    never = _never(slo, "objective-just-kept", all_of_it * _SLOW_SCRAPE // _SCRAPE)
+    yield Scene("objective-just-kept", [_phase(slo, all_of_it, slo.budget)], [never])
+
+
+def _nothing_to_measure(slo: Slo) -> Check:
+    """Services without the series: of one namespace from the start, of another after an hour."""
+    hour = 3600 // _SCRAPE
+    there = [{"series": f'telemed_http_requests_in_flight{{namespace="{name}", priority="normal"}}', "values": "0x480"}
+             for name in ("measured", "never-measured", "not-measured-now")]  # fmt: skip
+    series = [
+        *there,
+        *input_series(slo, "measured", [_phase(slo, 2 * hour)]),
+        *input_series(slo, "not-measured-now", [_phase(slo, hour), Phase(hour, is_there=False)]),
+    ]
+    checks = [
+        _never(slo, "measured", 2 * hour),
+        _is(slo, "never-measured", "Absent", 5 * 60 - _SCRAPE, fires=False),
+        _is(slo, "never-measured", "Absent", 5 * 60 + _SCRAPE, fires=True),
+        _is(slo, "not-measured-now", "Absent", 3600, fires=False),
+        # The record lives for up to five minutes longer than what it is made of.
+        _is(slo, "not-measured-now", "Absent", 3600 + 2 * 5 * 60 + _LATE, fires=True),
+    ]
+    return {
+        "name": f"{slo.name}: absent",
+        "interval": f"{_SCRAPE}s",
+        "input_series": series,
+        "promql_expr_test": checks,
+    }
+
+
+def _nothing_at_all(slo: Slo) -> Check:
+    absent = f'count(ALERTS{{alertname="{slo.alert}Absent", alertstate="firing"}})'
+    return {
+        "name": f"{slo.name}: nothing at all",
+        "interval": f"{_SCRAPE}s",
+        "promql_expr_test": [_check(absent, 6 * 60 // _SCRAPE, 1)],
+    }
+
+
+def _test(slo: Slo, name: str, scrape: int, scenes: Sequence[Scene]) -> Check:
+    return {
+        "name": name,
+        "interval": f"{scrape}s",
+        "input_series": [
+            series
+            for scene in scenes
+            for series in input_series(slo, scene.namespace, scene.phases, has_bad=scene.has_bad)
+        ],
+        "promql_expr_test": [check for scene in scenes for check in scene.checks],
+    }
+
+
+def _paging(slo: Slo) -> dict[str, list[Pair]]:
+    """Give the alerts that call somebody, each with its pairs; the guard, which is the sooner, last."""
+    paging = {"BurnsFast": [pair for pair in PAIRS if pair.severity is Severity.PAGE]}
+    guards = [pair for pair in slo.guards if pair.severity is Severity.PAGE]
+    return paging | ({"P95GuardFast": guards} if guards else {})
+
+
+def _soonest(pairs: Sequence[Pair], budget: Decimal, ratio: Decimal) -> int | None:
+    times = [seconds_until(pair, budget, ratio) for pair in pairs]
+    return min((time for time in times if time is not None), default=None)
+
+
+def _phase(slo: Slo, scrapes: int, bad_ratio: Decimal = Decimal(0)) -> Phase:
+    return Phase(scrapes, _BUSY * (1 - bad_ratio), _BUSY * bad_ratio)
+
+
+def _quiet(slo: Slo, namespace: str, phases: Sequence[Phase]) -> Scene:
+    """No alert may have fired at any time."""
+    return Scene(namespace, phases, [_never(slo, namespace, _LEAD + _AFTER)])
+
+
+def _never(slo: Slo, namespace: str, scrapes: int, matchers: str = 'severity=~".+"') -> Check:
+    fired = f'count_over_time(ALERTS{{namespace="{namespace}", slo="{slo.name}", alertstate="firing", {matchers}}}[7d])'
+    return _check(fired, scrapes, None)
+
+
+def _from(slo: Slo, namespace: str, what: str, second: int, slack: int = _LATE) -> list[Check]:
+    early = second - (_EARLY if slack == _LATE else slack)
+    return [
+        _is(slo, namespace, what, early, fires=False),
+        _is(slo, namespace, what, second + slack, fires=True),
+    ]
+
+
+def _is(slo: Slo, namespace: str, what: str, second: int, *, fires: bool) -> Check:
+    alert = f'alertname="{slo.alert}{what}", namespace="{namespace}", alertstate="firing"'
+    return {"expr": f"count(ALERTS{{{alert}}})", "eval_time": f"{second}s", **_expected(1 if fires else None)}
+
+
+def _check(expression: str, scrapes: int, value: int | None) -> Check:
+    return {"expr": expression, "eval_time": f"{(scrapes - 1) * _SCRAPE}s", **_expected(value)}
+
+
+def _expected(value: int | None) -> Check:
+    return {"exp_samples": [] if value is None else [{"labels": "{}", "value": value}]}
