@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock openapi charts charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock observe observe-deps dashboards slo openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,25 @@ typecheck: install-dev ## Check the types
 format: install-dev ## Format the code and apply the safe fixes
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
+
+observe-deps: ## Install what `make observe` needs beyond Python: Prometheus, Alertmanager, blackbox exporter, by apt
+	@sh observability/look/install_dependencies.sh
+
+# make observe                                     five minutes: quiet, 5 % errors, the page, well again
+# make observe STAY=1                              go on afterwards, for a look; Ctrl-C stops all of it
+STAY ?=
+observe: install-dev ## Watch an alert come and go on this machine: the platform, Prometheus, Alertmanager, traffic, errors
+	@exec $(BIN)/python -m observability.look observe $(if $(STAY),--stay)
+
+# make dashboards PROMETHEUS=http://127.0.0.1:9090 MINUTES=15
+PROMETHEUS ?= http://127.0.0.1:9090
+MINUTES ?= 15
+dashboards: install-dev ## Write the dashboards from the code, and draw them from a running Prometheus as pictures
+	@$(BIN)/python -m observability.boards build
+	@$(BIN)/python -m observability.boards draw --prometheus "$(PROMETHEUS)" --minutes "$(MINUTES)"
+
+slo: install-dev ## Write what follows from the objectives: rules, their tests, gates of load tests, documents
+	@$(BIN)/python -m telemed.cli slo build
 
 openapi: install-dev ## Write docs/openapi.json from the code
 	@$(BIN)/python -m telemed.cli openapi --output docs/openapi.json

@@ -19,6 +19,7 @@ from telemed.capacity.command import capacity
 from telemed.consultation.service import SERVICE as CONSULTATION
 from telemed.kernel.service import Service
 from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
+from telemed.slo.command import slo_app
 from telemed.smoke.command import smoke
 from telemed.worker.commands import outbox_app
 
@@ -36,6 +37,7 @@ app.add_typer(partitions_app, name="partitions")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")
+app.add_typer(slo_app, name="slo")
 app.command()(smoke)
 app.command()(capacity)
 

@@ -38,7 +38,11 @@ def test_the_floors_of_packages_are_kept() -> None:
     floors = tomllib.loads(CONFIG.read_text())["tool"]["importlinter"]["contracts"][0]
     assert (floors["type"], floors["exhaustive"]) == ("layers", True)
     assert floors["layers"] == [
-        *("cli", "local | smoke | capacity", "auth | booking | consultation | audit | worker", "contracts", "kernel")
+        "cli",
+        "local | smoke | capacity | slo | traces",
+        "auth | booking | consultation | audit | worker",
+        "contracts",
+        "kernel",
     ]
     assert lint_imports(config_filename=str(CONFIG), no_cache=True) == EXIT_STATUS_SUCCESS
 
