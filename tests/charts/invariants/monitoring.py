@@ -9,7 +9,7 @@ from tests.charts.invariants.objects import Finding, Object, Rendering, chosen, 
 
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-SEVERITIES = {"page", "ticket", "info", "critical", "warning"}
+SEVERITIES = {"page", "ticket", "none", "info", "critical", "warning"}
 
 
 def _seconds(text: str) -> float:
