@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from pydantic import SecretStr
 from tests.support.events import LoggedEvents
 
@@ -201,6 +201,17 @@ def test_only_what_is_on_the_list_leaves_the_process() -> None:
     assert dict(left.attributes or {}) == {"http.route": "/a"}
     assert left.status.status_code is StatusCode.ERROR
     assert "secret" not in left.to_json()
+
+
+def test_what_a_caller_adds_to_its_trace_stays_here() -> None:
+    """`tracestate` is free text of a client's; the ids remain."""
+    state = TraceState([("vendor", "secret")])
+    context = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED), trace_state=state)
+    left = redacted(ReadableSpan("x", context, parent=context, start_time=1, end_time=2))
+    assert "secret" not in left.to_json()
+    for kept in (left.context, left.parent):
+        assert kept is not None
+        assert (kept.trace_id, kept.span_id, dict(kept.trace_state)) == (1, 2, {})
 
 
 async def test_spans_that_cannot_leave_are_dropped_and_counted(metrics: Metrics) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.trace import SpanContext, Status
 
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.logs import get_logger
@@ -196,8 +196,8 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
     """Give the span without what is not on the list; of an exception its type stays, and not what it says."""
     return ReadableSpan(
         name=span.name,
-        context=span.context,
-        parent=span.parent,
+        context=_stateless(span.context),
+        parent=_stateless(span.parent),
         resource=span.resource,
         attributes={key: value for key, value in (span.attributes or {}).items() if key in ALLOWED_ATTRIBUTES},
         events=[
@@ -215,3 +215,10 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _stateless(context: SpanContext | None) -> SpanContext | None:
+    """Leave the caller's `tracestate` out: it may hold whatever a client typed, and we hand it on to nobody."""
+    if context is None or not context.trace_state:
+        return context
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
