@@ -11,7 +11,7 @@ from tests.charts.rendering import CHARTS, render_objects
 
 FILES = sorted((CHARTS / "telemed-observability" / "dashboards").glob("*.json"))
 # What Grafana puts in before it asks.
-VARIABLES = {"$__rate_interval": "5m", "$namespace": ".*"}
+VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$namespace": ".*", "$service": ".*"}
 COLUMNS = 24
 
 
