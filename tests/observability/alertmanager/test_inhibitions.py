@@ -1,0 +1,90 @@
+"""What is held back while something else fires, as a real Alertmanager does it: one fault, one call."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.observability.alertmanager.server import Alertmanager, running_alertmanager
+from tests.observability.alerts.rules import all_alerts
+from tests.support.waiting import until
+
+NAMES = {alert.name: alert.labels for alert in all_alerts()}
+OBJECTIVES = {name for name, labels in NAMES.items() if "slo" in labels}
+ABSENT = {name for name in OBJECTIVES if name.endswith("Absent")}
+JOURNEYS = {"TelemedJourneysFail", "TelemedJourneysFailAtTimes"}
+# What the worker does, and what it measured last.
+JOBS = {
+    "TelemedOutboxVeryOld",
+    "TelemedOutboxOld",
+    "TelemedWorkerJobStuck",
+    "TelemedWorkerJobFailing",
+    "TelemedAuditUnchained",
+    "TelemedAuditUnverified",
+    "TelemedInvariantsUnchecked",
+}
+POOLS = {"TelemedPoolExhausted", "TelemedPoolRefusing", "TelemedPoolWaiting"}
+LATE = {"TelemedOutboxVeryOld", "TelemedOutboxOld", "TelemedAuditUnchained", "TelemedWorkerJobStuck"}
+FRESHNESS = {"TelemedOutboxFreshnessAbsent", "TelemedAuditFreshnessAbsent"}
+
+CONSEQUENCES: dict[str, set[str]] = {
+    "TelemedPrimaryLost": JOBS | POOLS | JOURNEYS | OBJECTIVES | {"TelemedWritesReadOnly"},
+    "TelemedGone": ABSENT | JOURNEYS | {"TelemedComponentDown", "TelemedWorkerGone"},
+    "TelemedComponentDown": ABSENT | JOURNEYS | JOBS | {"TelemedWorkerGone", "TelemedPartitionsUnmeasured"},
+    "TelemedWorkerGone": JOBS | FRESHNESS | {"TelemedPartitionsUnmeasured"},
+    **{
+        name: LATE if "Freshness" in name else JOURNEYS
+        for name in OBJECTIVES
+        if NAMES[name]["severity"] == "page"
+        and NAMES[name]["slo"] in {"outbox-freshness", "audit-freshness", "availability", "booking-success"}
+    },
+}
+
+
+@pytest.fixture
+async def alertmanager(tmp_path: Path) -> AsyncIterator[Alertmanager]:
+    async with running_alertmanager(tmp_path, tells=False) as running:
+        yield running
+
+
+def consequences(cause: str) -> set[str]:
+    """Return what is held back by an alert: what is listed above, and the tickets of a page's own area."""
+    quieter = {
+        name
+        for name, labels in NAMES.items()
+        if (NAMES[cause]["severity"], labels["severity"]) == ("page", "ticket")
+        and labels["area"] == NAMES[cause]["area"]
+    }
+    return (CONSEQUENCES.get(cause, set()) | quieter) - {cause}
+
+
+@pytest.mark.parametrize("cause", sorted(NAMES))
+async def test_an_alert_holds_back_its_consequences_and_nothing_else(cause: str, alertmanager: Alertmanager) -> None:
+    """With every other alert once, each pair in a namespace of its own; what always fires is never held back."""
+    others = [name for name in NAMES if name != cause]
+    await alertmanager.fire(*({**NAMES[name], "namespace": other} for other in others for name in (cause, other)))
+    await everything_is_noticed(alertmanager)
+
+    found = await alertmanager.suppressed()
+
+    assert {other for other in others if found[other, other]} == consequences(cause)
+    assert "TelemedWatchdog" not in consequences(cause)
+
+
+async def test_a_fault_of_one_namespace_does_not_silence_another(alertmanager: Alertmanager) -> None:
+    """Staging's lost primary is no reason not to hear of production's."""
+    await alertmanager.fire({**NAMES["TelemedPrimaryLost"], "namespace": "staging"})
+    await alertmanager.fire({**NAMES["TelemedPoolExhausted"], "namespace": "telemed"})
+    await everything_is_noticed(alertmanager)
+    found = await alertmanager.suppressed()
+    assert not found["telemed", "TelemedPoolExhausted"]
+
+
+async def everything_is_noticed(alertmanager: Alertmanager) -> None:
+    """Wait until what was fired before is known to inhibitions: they take alerts in the order of their coming."""
+    for name in ("TelemedPrimaryLost", "TelemedPoolWaiting"):
+        await alertmanager.fire({**NAMES[name], "namespace": "last"})
+
+    async def is_noticed() -> bool:
+        return (await alertmanager.suppressed()).get(("last", "TelemedPoolWaiting"), False)
+
+    await until(is_noticed)

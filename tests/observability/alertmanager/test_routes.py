@@ -1,0 +1,66 @@
+"""Routes: every alert reaches whom it should, by the plain configuration and by the chart's."""
+
+import re
+import subprocess
+
+import pytest
+from tests.observability.alertmanager.configurations import PLAIN, Inhibition, chart_routing, plain_routing
+from tests.observability.alerts.rules import Alert, all_alerts
+from tests.support.programs import require_program
+
+RECEIVERS = {"page": "page", "ticket": "ticket", "none": "watchdog"}
+
+
+def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [require_program("amtool"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_chart_says_the_same() -> None:
+    """Whoever tries a route on their own machine tries that of production."""
+    assert chart_routing() == plain_routing()
+
+
+def test_alertmanager_accepts_the_configuration() -> None:
+    """By its own tool."""
+    answer = amtool("check-config", str(PLAIN))
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("alert", all_alerts(), ids=lambda alert: alert.name)
+def test_an_alert_reaches_its_receiver(alert: Alert) -> None:
+    """A page somebody who is called, a ticket somebody who reads, the watchdog whoever misses it, and nobody else."""
+    labels = [f"{name}={value}" for name, value in {**alert.labels, "namespace": "telemed"}.items()]
+    receiver = RECEIVERS[alert.rule["labels"]["severity"]]
+    answer = amtool("config", "routes", "test", f"--config.file={PLAIN}", f"--verify.receivers={receiver}", *labels)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("labels", [["alertname=SomebodyElses"], ["alertname=TelemedNew", "severity=critical"]])
+def test_what_has_no_severity_of_ours_wakes_nobody(labels: list[str]) -> None:
+    """But it is read."""
+    answer = amtool("config", "routes", "test", f"--config.file={PLAIN}", "--verify.receivers=ticket", *labels)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_the_watchdog_comes_often_and_alone() -> None:
+    """Its receiver waits for three of them; an interval in which others are told would delay it."""
+    (watchdog,) = (route for route in plain_routing().route.routes if route.receiver == "watchdog")
+    assert watchdog.group_by == ("alertname",)
+    assert (watchdog.group_wait, watchdog.group_interval, watchdog.repeat_interval) == ("1s", "1m", "1m")
+
+
+@pytest.mark.parametrize("rule", plain_routing().inhibitions, ids=lambda rule: str(sorted(rule.target)))
+def test_an_inhibition_speaks_of_alerts_that_exist(rule: Inhibition) -> None:
+    """A misspelt name would hold nothing back."""
+    for name, operator, value in rule.source | rule.target:
+        values = {str(alert.labels.get(name, "")) for alert in all_alerts()}
+        for wanted in _alternatives(value) if operator == "=~" else [re.escape(value)]:
+            assert any(re.fullmatch(wanted, one) for one in values if one), wanted
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """Return what stands between the bars of a pattern's bracket, or of the whole."""
+    before, bracket, rest = pattern.partition("(")
+    inner, _, after = rest.partition(")")
+    return [f"{before}{one}{after}" for one in inner.split("|")] if bracket else pattern.split("|")
