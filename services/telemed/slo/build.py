@@ -1,7 +1,6 @@
 """Everything that follows from the objectives, as files of the checkout: what they should be, and which are not."""
 
 from collections.abc import Mapping
-from itertools import groupby
 from pathlib import Path
 
 from telemed.kernel.settings import SettingsProblem
@@ -29,10 +28,11 @@ def files(root: Path) -> dict[Path, str]:
     """
     slos = load_slos(root / SPECIFICATIONS)
     made = {GATES: as_json(gates(slos)), PAGE: page(slos), README: _readme(root, slos)}
-    for concern, of_concern in groupby(slos, key=lambda slo: slo.concern):
-        made[RULES / f"slo-{concern}.yaml"] = _rules(list(of_concern), concern)
     for slo in slos:
-        for about, tests in tests_of(slo, f"../../../{RULES}/slo-{slo.concern}.yaml").items():
+        rules = RULES / f"slo-{slo.name}.yaml"
+        about = f"What is good, bad and left out, and why: observability/slo/{slo.concern}.yaml and docs/slo.md."
+        made[rules] = as_yaml({"groups": groups(slo)}, about)
+        for about, tests in tests_of(slo, f"../../../{rules}").items():
             heading = f"Run by `promtool test rules`: {slo.title}, {about}."
             made[TESTS / f"slo-{slo.name}-{about}.yaml"] = as_yaml(tests, heading)
     return made
@@ -53,11 +53,6 @@ def write(root: Path, made: Mapping[Path, str]) -> None:
             (root / path).write_text(made[path], encoding="utf-8")
         else:
             (root / path).unlink()
-
-
-def _rules(slos: list[Slo], concern: str) -> str:
-    rules = {"groups": [group for slo in slos for group in groups(slo)]}
-    return as_yaml(rules, f"What is good, bad and left out, and why: observability/slo/{concern}.yaml and docs/slo.md.")
 
 
 def _readme(root: Path, slos: list[Slo]) -> str:

@@ -39,13 +39,14 @@ outage, half an hour after one that has burnt as much as the second pair allows 
 _RECORDED = """\
 ## Series to ask for
 
-All have the labels `namespace` and `slo`.
+All have the labels `namespace` and `slo`. Windows of a day and longer are up to ten minutes behind.
 
 | series | holds |
 |---|---|
 | `telemed:slo_error:ratio_rate5m` | ratio of bad events in the window, weighted by events; none without traffic |
-| `…30m`, `…1h`, `…2h`, `…6h`, `…1d`, `…3d`, `…30d` | the same |
-| `telemed:slo_bad:rate5m`, `telemed:slo_total:rate5m`, `…30m`, `…1h` | bad events, and all that count, a second |
+| `…10m`, `…30m`, `…1h`, `…2h`, `…6h`, `…1d`, `…3d`, `…30d` | the same |
+| `telemed:slo_bad:rate5m`, `telemed:slo_total:rate5m` | events a second: bad ones, and all that count |
+| `…10m`, `…30m`, `…1h` | the same |
 | `telemed:slo_bad:increase6h`, `…1d`, `…3d` | number of bad events in the window |
 | `telemed:slo_budget_left:ratio_30d` | what is left of the budget: 1 is all of it, below 0 it is overdrawn |
 """

@@ -10,12 +10,12 @@ RUNBOOKS = "https://github.com/telemed/telemed/blob/main/observability/runbooks/
 DASHBOARD = "/d/telemed-slo?var-namespace={{ $labels.namespace }}"
 # As often as pods are scraped: a page must not wait for the next evaluation. What looks at days may take its time.
 _SHORT, _LONG, _PERIOD = "15s", "1m", "5m"
-# Windows of days look at the record of five minutes every five minutes: the looks lie side by side and miss no event,
-# and 30 days are 8,640 of them, not 172,800.
-_STEP, _STEP_SECONDS = "5m", 300
-_STEPPED = ("1d", "3d", "30d")
-# The long windows of pairs that are longer than those taken from the counters.
-_COUNTED = ("6h", "1d", "3d")
+# Windows of days look at the record of ten minutes every ten minutes: the looks lie side by side and miss no event, and
+# 30 days are 4,320 of them, not 172,800. What they say is up to ten minutes old; promtool refuses closer looks.
+_LOOKS = {"1d": "10m", "3d": "10m", "30d": "10m"}
+# The long windows of pairs that are longer than those taken from the counters: their bad events are counted so, as an
+# average times the window would invent some where nothing was measured yet.
+_COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 # A scrape or two may fail, and the records themselves outlive their source by five minutes.
 _ABSENT_FOR = "5m"
 
@@ -51,9 +51,9 @@ def _weighted(slo: Slo) -> Iterator[Rule]:
 
 
 def _bad_events(slo: Slo) -> Iterator[Rule]:
-    """Record how many events were bad: an average times the window would invent some where nothing was measured yet."""
-    for window in _COUNTED:
-        expression = f"sum_over_time({slo.bad_series('5m')}[{window}:{_STEP}]) * {_STEP_SECONDS}"
+    """Record how many events were bad."""
+    for window, step in _COUNTED.items():
+        expression = f"sum_over_time({slo.bad_series(step)}[{window}:{step}]) * {SECONDS[step]}"
         yield _record(slo, f"telemed:slo_bad:increase{window}", expression)
 
 
@@ -64,8 +64,9 @@ def _budget(slo: Slo) -> Iterator[Rule]:
 
 
 def _ratio_over(slo: Slo, window: str) -> Rule:
-    looked_at = f"{window}:{_STEP}" if window in _STEPPED else window
-    averages = (f"avg_over_time({series('5m')}[{looked_at}])" for series in (slo.bad_series, slo.total_series))
+    step = _LOOKS.get(window)
+    looks = f"{window}:{step}" if step else window  # or every record there is
+    averages = (f"avg_over_time({series(step or '5m')}[{looks}])" for series in (slo.bad_series, slo.total_series))
     return _ratio(slo, window, *averages)
 
 

@@ -10,13 +10,14 @@ from enum import StrEnum
 
 PERIOD = timedelta(days=30)
 # From the counters themselves. Made of a record of five minutes, the window of an hour would page 90 s later.
-DIRECT = ("5m", "30m", "1h")
+DIRECT = ("5m", "10m", "30m", "1h")
 # Of what was recorded, weighted by events: bad events over all events, never an average of ratios.
 WEIGHTED = ("2h", "6h", "1d", "3d", "30d")
 WINDOWS = DIRECT + WEIGHTED
 
 SECONDS = {
     "5m": 300,
+    "10m": 600,
     "30m": 1800,
     "1h": 3600,
     "2h": 7200,
