@@ -1,7 +1,8 @@
 """Jobs of the worker itself: forgetting what nobody needs any more, and measuring the outbox."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from telemed.kernel.freshness import look_job
 from telemed.kernel.idempotency import forget_replies
 from telemed.kernel.jobs import Job
 from telemed.kernel.resources import Resources
@@ -22,18 +23,18 @@ async def _forget_handled(resources: Resources) -> int:
     return await resources.db.transact(queries.forget_handled, before=before, limit=_AT_ONCE)
 
 
-async def measure_outbox(resources: Resources) -> int:
-    """Set the gauges of the outbox; does nothing else, so it has never more to do."""
-    now = resources.clock.now()
+async def _measure_outbox(resources: Resources, now: datetime) -> datetime | None:
+    """Set the gauges of the outbox; says since when the oldest event is due."""
     due, oldest_due_at, parked = await resources.db.read(queries.backlog, now=now)
     resources.metrics.outbox_due.set(due)
     resources.metrics.outbox_due_age.set((now - oldest_due_at).total_seconds() if oldest_due_at else 0)
     resources.metrics.outbox_parked.set(parked)
-    return 0
+    return oldest_due_at
 
 
+MEASURE_OUTBOX = look_job("outbox-measure", "outbox", _measure_outbox)
 HOUSEKEEPING = (
-    Job("outbox-measure", timedelta(seconds=15), measure_outbox),
+    MEASURE_OUTBOX,
     Job("forget-replies", timedelta(minutes=10), _forget_replies),
     Job("forget-handled", timedelta(minutes=10), _forget_handled),
 )

@@ -115,6 +115,8 @@ class Relay:
             await self._give_back(event, "; ".join(failures))
             return "not_delivered"
         self._count("delivered")
+        delay = (self._resources.clock.now() - event.occurred_at).total_seconds()
+        self._resources.metrics.outbox_delay.observe(max(0.0, delay))  # two machines' clocks may differ
         return None
 
     async def _tell(self, subscription: Subscription, event: OutboxEvent, *, settles: bool = False) -> list[str]:
