@@ -73,7 +73,8 @@ def _outage(slo: Slo, ratio: Decimal) -> Scene:
     """Let a part of the events be bad from one moment on, until the end."""
     namespace = f"outage-of-{int(100 * ratio)}-percent"
     checks: list[Check] = []
-    for what, pairs in _paging(slo).items():
+    tickets = {"P95GuardSlow": [pair for pair in slo.guards if pair.severity is Severity.TICKET]} if slo.guards else {}
+    for what, pairs in (_paging(slo) | tickets).items():
         seconds = _soonest(pairs, slo.budget, ratio)
         if seconds is None or seconds > _AFTER * _SCRAPE:
             checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}{what}"'))
