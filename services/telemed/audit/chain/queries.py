@@ -25,6 +25,8 @@ _LOCK_HEAD = text("SELECT seq, chain_hash FROM audit.chain_head FOR UPDATE SKIP 
 # The same for a person who asked for it and waits.
 _AWAIT_HEAD = text("SELECT seq, chain_hash FROM audit.chain_head FOR UPDATE")
 
+_PEEK_HEAD = text("SELECT seq, chain_hash FROM audit.chain_head")
+
 # Takes records out of the queue, in the order of their ids, with all their columns; nulls for those that are gone.
 _TAKE = text(
     f"""
@@ -77,6 +79,14 @@ _CHECKPOINTS = text(
     """
     SELECT to_seq, from_seq, previous_chain_hash, chain_hash, made_at FROM audit.checkpoints
     WHERE to_seq > :after ORDER BY to_seq LIMIT :limit
+    """
+)
+
+# Checkpoints that end within a stretch. Index: checkpoints_pkey.
+_CHECKPOINTS_WITHIN = text(
+    """
+    SELECT to_seq, from_seq, previous_chain_hash, chain_hash, made_at FROM audit.checkpoints
+    WHERE to_seq BETWEEN :from_seq AND :to_seq ORDER BY to_seq
     """
 )
 
@@ -151,6 +161,12 @@ async def lock_head(session: AsyncSession, *, wait: bool = False) -> Head | None
     return Head(row.seq, row.chain_hash) if row is not None else None
 
 
+async def peek_head(session: AsyncSession) -> Head:
+    """Look at the end of the chain without a lock; it may have moved on already."""
+    row = (await session.execute(_PEEK_HEAD)).one()
+    return Head(row.seq, row.chain_hash)
+
+
 async def take_unchained(session: AsyncSession, *, limit: int) -> Sequence[Row[tuple[UUID, str]]]:
     """Take records out of the queue, in order; the record's columns are null if it is gone."""
     return (await session.execute(_TAKE, {"limit": limit})).all()
@@ -201,6 +217,12 @@ async def insert_checkpoint(session: AsyncSession, checkpoint: CheckpointRow) ->
 async def checkpoints_after(session: AsyncSession, seq: int, *, limit: int) -> list[CheckpointRow]:
     """Give the checkpoints that end after this place, in order."""
     rows = (await session.execute(_CHECKPOINTS, {"after": seq, "limit": limit})).mappings()
+    return [CheckpointRow(**row) for row in rows]
+
+
+async def checkpoints_within(session: AsyncSession, from_seq: int, to_seq: int) -> list[CheckpointRow]:
+    """Give the checkpoints that end in this stretch, both ends included."""
+    rows = (await session.execute(_CHECKPOINTS_WITHIN, {"from_seq": from_seq, "to_seq": to_seq})).mappings()
     return [CheckpointRow(**row) for row in rows]
 
 

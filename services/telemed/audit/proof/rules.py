@@ -101,7 +101,7 @@ class _Matching:
 
     def walk(self, leaves: Iterator[Leaf], entries: Iterator[Entry]) -> None:
         """Walk both in step, so that at most what is displaced waits for its counterpart."""
-        links = _LinkCheck(self)
+        links = LinkCheck(self._note_link)
         leaf, entry = next(leaves, None), next(entries, None)
         while leaf is not None or entry is not None:
             if leaf is not None:
@@ -112,6 +112,9 @@ class _Matching:
                 links.check(entry)
                 self._take_entry(entry)
             leaf, entry = next(leaves, None), next(entries, None)
+
+    def _note_link(self, finding: Finding) -> None:
+        self.chain_findings.append((self.entry_count, finding))
 
     def _take_leaf(self, leaf: Leaf) -> None:
         self.leaf_count += 1
@@ -163,13 +166,16 @@ class _Matching:
         return cut[::-1]
 
 
-class _LinkCheck:
-    """Checks each entry against the one before it: all that can be said where no checkpoint speaks."""
+class LinkCheck:
+    """Checks each entry against the one before it: all that can be said where no checkpoint speaks.
 
-    def __init__(self, matching: _Matching) -> None:
-        self._matching = matching
-        self._seq: int | None = None
-        self._chain_hash: bytes | None = None
+    *is_whole* says that the first entry must be the chain's first.
+    """
+
+    def __init__(self, note: Callable[[Finding], None], *, is_whole: bool = False) -> None:
+        self._note_finding = note
+        self._seq: int | None = 0 if is_whole else None
+        self._chain_hash: bytes | None = GENESIS if is_whole else None
 
     def check(self, entry: Entry) -> None:
         """Note what is wrong with this entry; goes on from what it says, so that one fault is named once."""
@@ -188,8 +194,7 @@ class _LinkCheck:
         self._seq, self._chain_hash = entry.seq, entry.chain_hash
 
     def _note(self, entry: Entry, kind: Kind, detail: str) -> None:
-        finding = Finding(kind, entry.seq, entry.record_id, detail)
-        self._matching.chain_findings.append((self._matching.entry_count, finding))
+        self._note_finding(Finding(kind, entry.seq, entry.record_id, detail))
 
     def _note_gap(self, entry: Entry, before: int) -> None:
         if entry.seq <= before:
