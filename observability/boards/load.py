@@ -76,7 +76,7 @@ _NOW = (
         Unit.EVENTS,
         promql.rate("telemed_booking_attempts_total", 'outcome="booked"'),
         links.BOOKING,
-        decimals=1,
+        decimals=2,
     ),
 )
 

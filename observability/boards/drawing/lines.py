@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from observability.boards.drawing.canvas import Box
-from observability.boards.drawing.frame import PADDING, SMALL, TITLE, Frame, named
+from observability.boards.drawing.frame import PADDING, SMALL, TITLE, Frame, Span, named
 from observability.boards.drawing.prometheus import Values
 from observability.boards.drawing.spec import Shown
 from observability.boards.drawing.units import Scale, digits, scale_for, written
@@ -69,8 +69,8 @@ def prepared_axes(frame: Frame, plot: Box) -> Axes:
     axes.xaxis.set_major_locator(FixedLocator(_time_ticks(float(times[0]), float(times[-1]), plot.w)))
     pattern = "%H:%M" if times[-1] - times[0] >= 600 else "%H:%M:%S"
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: datetime.fromtimestamp(at, UTC).strftime(pattern)))
-    for span in frame.spans:
-        axes.axvspan(span.begins, span.ends, color=theme.meaning["red"], alpha=0.13, linewidth=0)
+    for begins, ends in merged(frame.spans):
+        axes.axvspan(begins, ends, color=theme.meaning["red"], alpha=0.09, linewidth=0, zorder=0)
     return axes
 
 
@@ -197,6 +197,17 @@ def _paint_legend(frame: Frame, rows: list[list[Entry]], box: Box) -> None:
             frame.canvas.text(x_value, y, value, size=SMALL, colour=frame.theme.faint)
             x += width
         y += _LEGEND_LINE
+
+
+def merged(spans: Sequence[Span]) -> list[tuple[float, float]]:
+    """Join what overlaps: two pages at once are not twice as red."""
+    found: list[tuple[float, float]] = []
+    for span in sorted(spans, key=lambda span: span.begins):
+        if found and span.begins <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], span.ends))
+        else:
+            found.append((span.begins, span.ends))
+    return found
 
 
 def _time_ticks(start: float, end: float, room: float) -> list[float]:

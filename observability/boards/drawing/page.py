@@ -38,7 +38,7 @@ def draw_board(path: Path, prometheus: Prometheus, picture: Path, *, theme: str,
     variables = _variables(page, prometheus, given)
     bottom = max(shown.place.y + shown.place.h for shown in page.shown)
     canvas = Canvas(WIDTH, _HEADER + bottom * _UNIT_HEIGHT + _MARGIN, THEMES[theme])
-    frame = Frame(canvas, prometheus, variables, _firing(prometheus, filled(page.pages_query, variables)))
+    frame = Frame(canvas, prometheus, variables, firing_pages(prometheus, filled(page.pages_query, variables)))
     _header(frame, page)
     empty = [shown.title for shown in page.shown if not _draw(frame, shown)]
     canvas.save(picture)
@@ -56,7 +56,7 @@ def _variables(page: Page, prometheus: Prometheus, given: Mapping[str, str]) -> 
     return values
 
 
-def _firing(prometheus: Prometheus, query: str) -> tuple[Span, ...]:
+def firing_pages(prometheus: Prometheus, query: str) -> tuple[Span, ...]:
     """Find when pages were firing, each stretch by itself."""
     spans = []
     for series in prometheus.over(query):
@@ -69,19 +69,20 @@ def _firing(prometheus: Prometheus, query: str) -> tuple[Span, ...]:
 
 
 def _header(frame: Frame, page: Page) -> None:
-    canvas, theme = frame.canvas, frame.theme
+    canvas, theme, right = frame.canvas, frame.theme, WIDTH - _MARGIN - 4
     canvas.text(_MARGIN + 4, 30, page.title, size=27, colour=theme.text, bold=True)
     canvas.text(_MARGIN + 4, 62, page.description, size=15, colour=theme.faint)
     begins, ends = (datetime.fromtimestamp(float(frame.times[at]), UTC) for at in (0, -1))
     until = f"{ends:%H:%M}" if ends.date() == begins.date() else f"{ends:%Y-%m-%d %H:%M}"
-    right = WIDTH - _MARGIN - 4
-    canvas.text(right, 30, f"{begins:%Y-%m-%d %H:%M} – {until} UTC", size=15, colour=theme.text, align="right")
+    when = f"{begins:%Y-%m-%d %H:%M} – {until} UTC"
+    canvas.text(right, 30, when, size=15, colour=theme.text, align="right")
     chosen = "   ".join(f"{name}: {frame.variables[name].replace('.*', 'all')}" for name in page.variables)
-    fired = ", ".join(sorted({span.name for span in frame.spans}))
-    if fired:
-        canvas.text(right, 62, f"paged: {fired}   {chosen}", size=15, colour=theme.meaning["red"], align="right")
-    else:
-        canvas.text(right, 62, chosen, size=15, colour=theme.faint, align="right")
+    canvas.text(right - canvas.width_of(when, 15) - 24, 30, chosen, size=15, colour=theme.faint, align="right")
+    if frame.spans:
+        fired = ", ".join(dict.fromkeys(span.name for span in sorted(frame.spans, key=lambda span: span.begins)))
+        room = right - _MARGIN - canvas.width_of(page.description, 15) - 40
+        words = canvas.fitted(f"paged: {fired}", 15, room)
+        canvas.text(right, 62, words, size=15, colour=theme.meaning["red"], align="right")
 
 
 def _draw(frame: Frame, shown: Shown) -> bool:

@@ -14,6 +14,7 @@ from telemed.kernel.telemetry.metrics import Metrics
 
 STEP_SECONDS = 15
 NAMESPACE = "local"
+PAGED = "TelemedAvailabilityBurnsFast"
 _READS = {
     "booking": (("/booking/slots/search", 24.0, 0.012), ("/booking/doctors", 6.0, 0.009)),
     "consultation": (("/consultation/{id}", 5.0, 0.014), ("/consultation", 3.0, 0.02)),
@@ -238,6 +239,9 @@ def _from_outside(at: float, moment: Moment) -> Iterator[str]:
     looker = {"namespace": "outside", "pod": "telemed-probe-0", "job": "telemed-probe"}
     target = looker | {"probe": "api"}
     journeys = at // 30 % 1_000_000
+    if moment.bad:
+        firing = {"alertname": PAGED, "alertstate": "firing", "severity": "page", "namespace": NAMESPACE}
+        yield _line(Sample("ALERTS", firing, 1), {}, at)
     yield _line(Sample("probe_success", {}, 0 if moment.bad else 1), target, at)
     yield _line(Sample("probe_ssl_earliest_cert_expiry", {}, at + 61 * 86400), target, at)
     yield _line(Sample("telemed_probe_succeeded_timestamp_seconds", {}, at - at % 30), looker, at)

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from observability.boards.__main__ import main
 from observability.boards.catalogue import FOLDER, boards
-from observability.boards.drawing.page import WIDTH, draw_board
+from observability.boards.drawing.frame import Span, filled
+from observability.boards.drawing.lines import merged
+from observability.boards.drawing.page import WIDTH, draw_board, firing_pages
 from observability.boards.drawing.prometheus import Prometheus, Unreachable
+from observability.boards.drawing.spec import read_page
 from PIL import Image
-from tests.observability.boards.history import NAMESPACE, STEP_SECONDS
+from tests.observability.boards.history import NAMESPACE, PAGED, STEP_SECONDS
 from tests.observability.boards.server import remembering
 
 MINUTES = 40
@@ -113,3 +116,18 @@ def test_gaps_stay_gaps(prometheus: Prometheus) -> None:
     (series, *_) = prometheus.over(f'up{{job="telemed-auth"}} and on () (vector(time()) > {middle})')
     assert series.values[-1] == 1
     assert series.values[0] != series.values[0], "NaN"
+
+
+def test_pages_are_shown_for_as_long_as_they_fired(prometheus: Prometheus) -> None:
+    """By the board's own annotation, for its namespace only."""
+    query = read_page(FOLDER / "red.json").pages_query
+    (span,) = firing_pages(prometheus, filled(query, {"namespace": NAMESPACE}))
+    assert span.name == PAGED
+    assert prometheus.times[0] < span.begins < span.ends < prometheus.times[-1]
+    assert firing_pages(prometheus, filled(query, {"namespace": "another"})) == ()
+
+
+def test_two_pages_at_once_are_one_shade() -> None:
+    """Or what is behind them could not be seen any more."""
+    spans = [Span("b", 20, 40), Span("a", 0, 10), Span("c", 30, 35), Span("d", 38, 50)]
+    assert merged(spans) == [(0, 10), (20, 50)]
