@@ -77,11 +77,16 @@ async def test_the_auditor_reads_the_trail_and_no_health_data(as_role: Connect) 
 
 
 async def test_the_worker_sees_no_password_and_no_health_data(as_role: Connect) -> None:
-    """It delivers, chains and cleans up."""
+    """It delivers, chains and cleans up; to look for what must never be it needs ids, states and instants."""
     worker = await as_role("telemed_jobs")
     assert await refused(worker, "SELECT password_hash FROM auth.users")
-    assert await refused(worker, "SELECT count(*) FROM consultation.prescriptions")
+    for column in ("diagnosis", "items", "advice", "follow_up_on", "doctor_id", "patient_id"):
+        assert await refused(worker, f"SELECT {column} FROM consultation.prescriptions"), column
     assert await refused(worker, "SELECT reason FROM booking.appointments")
+    for table in ("booking.appointments", "booking.slots", "consultation.prescriptions"):
+        assert not await refused(worker, f"SELECT count(*) FROM {table}")
+        for statement in (f"SELECT * FROM {table}", f"UPDATE {table} SET id = id", f"DELETE FROM {table}"):
+            assert await refused(worker, statement), statement
 
 
 @pytest.mark.parametrize("role", LOGINS)

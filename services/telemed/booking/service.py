@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from telemed.booking.appointments.routes import router as appointments
 from telemed.booking.doctors.routes import router as doctors
+from telemed.booking.invariants import JOBS
 from telemed.booking.problems import PatientBusy, SlotOverlap, SlotTaken
 from telemed.booking.slots.routes import router as slots
 from telemed.booking.slots.search import SlotSearch
@@ -39,6 +40,7 @@ SERVICE = Service(
         "GET /booking/doctors": Priority.BROWSING,
         "GET /booking/doctors/{doctor_id}": Priority.BROWSING,
     },
+    jobs=JOBS,
     subscriptions=SUBSCRIPTIONS,
     open_parts=_open_parts,
 )

@@ -1,5 +1,6 @@
 """What the consultation service is made of."""
 
+from telemed.consultation.invariants import JOBS
 from telemed.consultation.prescriptions.routes import router as prescriptions
 from telemed.consultation.problems import PrescribedMeanwhile
 from telemed.consultation.visits.routes import router as visits
@@ -20,4 +21,5 @@ SERVICE = Service(
         "POST /consultation/{id}/no-show": Priority.CRITICAL,
         "POST /consultation/{id}/prescription": Priority.CRITICAL,
     },
+    jobs=JOBS,
 )
