@@ -1,10 +1,14 @@
 """Rows of the data plane's board about what the worker does: outbox, audit trail, and its other jobs."""
 
+from dataclasses import replace
+
 from observability.boards.model import Colour, Kind, Panel, Target, Threshold, Unit
 from observability.boards.panels import INVARIANTS
 from observability.boards.stores import QUANTILES
 
 from observability.boards import links, promql
+
+_TABLES = 15  # so high that every job of the worker has its line
 
 OUTBOX = (
     Panel(
@@ -127,6 +131,7 @@ JOBS = (
         ),
         links.runbook("worker-gone"),
         kind=Kind.TABLE,
+        height=_TABLES,
         labels=("job",),
     ),
     Panel(
@@ -144,7 +149,8 @@ JOBS = (
         ),
         links.runbook("partition-missing"),
         kind=Kind.TABLE,
+        height=_TABLES,
         labels=("table",),
     ),
-    INVARIANTS,
+    replace(INVARIANTS, height=_TABLES),
 )

@@ -66,8 +66,9 @@ def prepared_axes(frame: Frame, plot: Box) -> Axes:
     axes.set_axisbelow(True)
     axes.tick_params(colors=theme.faint, labelsize=SMALL * 0.72, length=0, pad=5)
     axes.set_xlim(float(times[0]), float(times[-1]))
-    axes.xaxis.set_major_locator(FixedLocator(_time_ticks(float(times[0]), float(times[-1]), plot.w)))
-    pattern = "%H:%M" if times[-1] - times[0] >= 600 else "%H:%M:%S"
+    ticks = _time_ticks(float(times[0]), float(times[-1]), plot.w)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    pattern = "%H:%M" if all(at % 60 == 0 for at in ticks) else "%H:%M:%S"
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: datetime.fromtimestamp(at, UTC).strftime(pattern)))
     for begins, ends in merged(frame.spans):
         axes.axvspan(begins, ends, color=theme.meaning["red"], alpha=0.09, linewidth=0, zorder=0)
