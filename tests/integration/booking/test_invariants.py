@@ -159,14 +159,13 @@ class TestHealthy:
 class TestDoubleBooked:
     """One person at two appointments at once."""
 
-    @pytest.mark.parametrize("status", ["booked", "in_progress", "completed", "no_show"])
     @pytest.mark.parametrize(
-        ("begin", "end"),
+        ("begin", "end", "status"),
         [
-            (HOUR, 2 * HOUR),
-            (2 * HOUR - MINUTE, 3 * HOUR),
-            (HOUR / 2, HOUR + MINUTE),
-            (HOUR + MINUTE, HOUR + 2 * MINUTE),
+            (HOUR, 2 * HOUR, "booked"),
+            (2 * HOUR - MINUTE, 3 * HOUR, "in_progress"),
+            (HOUR / 2, HOUR + MINUTE, "completed"),
+            (HOUR + MINUTE, HOUR + 2 * MINUTE, "no_show"),
         ],
         ids=["the same time", "its end", "its beginning", "within"],
     )

@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from telemed.audit.chain.jobs import JOBS
 from telemed.audit.chain.rules import record_hash
+from telemed.audit.proof.rounds import VERIFY, Rounds
 from telemed.cli import app
 from telemed.kernel.ids import uuid7
 from telemed.kernel.resources import Resources
@@ -82,6 +83,14 @@ async def retired(telemed: Telemed, table: str = "audit") -> None:
 def names_in(folder: Path) -> list[str]:
     """Give the names of what is there."""
     return [path.name for path in folder.iterdir()]
+
+
+async def breaks_of_a_round(worker: Resources) -> float | None:
+    """Let the worker go on to the end of its round over the chain; gives how many breaks it shows."""
+    await VERIFY.run(worker)
+    while not worker.parts[Rounds].is_between_rounds:
+        await VERIFY.run(worker)
+    return worker.metrics.registry.get_sample_value("telemed_audit_chain_breaks")
 
 
 async def waits(owner: asyncpg.Connection, query: str, partition: str, count: int) -> bool:
@@ -322,6 +331,22 @@ class TestVerification:
         assert (proved.exit_code, proved.stdout.startswith("INTACT: 1243 records")) == (0, True), proved.output
         assert f"{LABEL}: 1203 retired records were checked against" in proved.stdout
         assert "trust" not in proved.stdout
+
+    @pytest.mark.usefixtures("trail")
+    async def test_a_retired_month_is_no_break_to_the_worker(
+        self, telemed: Telemed, owner: asyncpg.Connection, worker: Resources
+    ) -> None:
+        """Also if it goes while the worker is on its way; what else goes is one, and months' numbers are checked."""
+        await VERIFY.run(worker)  # a thousand links of the month
+        await retired(telemed)
+        assert await breaks_of_a_round(worker) == 0
+        assert await breaks_of_a_round(worker) == 0
+        young = await owner.fetchval("SELECT id FROM audit.records WHERE action = 'thing.read' ORDER BY id LIMIT 1")
+        await strip_guards(owner)
+        await owner.execute("DELETE FROM audit.records WHERE id = $1", young)
+        assert await breaks_of_a_round(worker) == 1
+        await owner.execute("UPDATE audit.retired SET row_count = row_count - 1")
+        assert (await breaks_of_a_round(worker) or 0) > 1
 
     @pytest.mark.usefixtures("trail")
     async def test_a_retired_month_is_proved_from_files_alone(self, telemed: Telemed) -> None:
