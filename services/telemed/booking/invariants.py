@@ -50,7 +50,8 @@ def _overlaps(whose: str) -> str:
 
 # Booked slots against occupying appointments, in both directions: a slot that nobody has, an appointment whose slot is
 # open, withdrawn or gone, or that has another doctor or another time than its slot. Two that both agree with one slot
-# are their doctor's overlap. Indexes: slots_booked_until, appointments_occupying_until.
+# are their doctor's overlap. A side that is missing is null, and distinct from what is there. Indexes:
+# slots_booked_until, appointments_occupying_until.
 _SLOT_DISAGREES = f"""
     SELECT coalesce(a.id, s.id) AS id
     FROM (SELECT id, doctor_id, starts_at, ends_at FROM booking.slots
@@ -58,8 +59,7 @@ _SLOT_DISAGREES = f"""
     FULL JOIN (SELECT id, slot_id, doctor_id, starts_at, ends_at FROM booking.appointments
                WHERE status IN ({_OCCUPYING}) AND ends_at > :since AND ends_at <= :until) AS a
       ON a.slot_id = s.id
-    WHERE a.id IS NULL OR s.id IS NULL
-       OR (a.doctor_id, a.starts_at, a.ends_at) IS DISTINCT FROM (s.doctor_id, s.starts_at, s.ends_at)
+    WHERE (a.doctor_id, a.starts_at, a.ends_at) IS DISTINCT FROM (s.doctor_id, s.starts_at, s.ends_at)
 """  # noqa: S608 - our own states
 
 # Appointments without the record that says who booked them. The trail's months are kept for a year at least, so none

@@ -3,7 +3,6 @@
 Constraints and locks prevent; these find out whether they did, also after somebody has dropped one.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,7 +74,7 @@ async def _look(resources: Resources, invariant: Invariant) -> None:
         found, some = await resources.db.read(_violations, statement, values)
         count, ids = count + found, ids + some
     resources.metrics.invariant_violations.labels(invariant.name).set(count)
-    resources.metrics.invariant_checked.labels(invariant.name).set(time.time())
+    resources.metrics.invariant_checked.labels(invariant.name).set(resources.clock.now().timestamp())
     if count:
         log.error("invariant.violated", invariant=invariant.name, count=count, ids=[str(one) for one in ids[:_SHOWN]])
 
