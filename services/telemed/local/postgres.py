@@ -40,6 +40,10 @@ SETTINGS = {
     "max_wal_size": "256MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # Never patient data: values of statements that failed, and the rows that a violated constraint quotes.
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
     "jit": "off",  # it costs more than it gains on short queries
     "idle_in_transaction_session_timeout": "60s",  # backstop: a lost session must not hold row locks for ever
 }
