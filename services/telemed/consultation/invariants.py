@@ -13,7 +13,7 @@ _UNFOUNDED = f"""
     SELECT p.id FROM consultation.prescriptions AS p
     LEFT JOIN booking.appointments AS a ON a.id = p.consultation_id
     WHERE p.id >= platform.uuid7_floor(CAST(:now AS timestamptz) - interval '1 day')
-      AND (a.id IS NULL OR a.started_at IS NULL OR a.status NOT IN ({_TOOK_PLACE}))
+      AND (a.started_at IS NULL OR a.status NOT IN ({_TOOK_PLACE}))
 """  # noqa: S608 - our own states
 
 UNFOUNDED = (Invariant("prescription_unfounded", _UNFOUNDED),)
