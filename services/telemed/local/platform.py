@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 
@@ -18,7 +19,7 @@ from telemed.local.demo.welcome import welcome
 from telemed.local.postgres import start_postgres
 from telemed.local.preflight import given_port, require_free, require_space
 from telemed.local.problems import LocalProblem, explain_log, explain_os_error
-from telemed.local.processes import Guard, Program, Running, stop_leftover
+from telemed.local.processes import Guard, Program, Running, free_port, stop_leftover
 from telemed.local.state import StateFolder, open_state_folder
 from telemed.local.terminal import Stopped, say, step, stop_signals
 from telemed.local.valkey import start_valkey
@@ -138,7 +139,9 @@ class _Platform:
         self._seed()
         with step(5, STEPS, "Services"):
             self._launch("api", self.commands.serve)
-            self._launch("worker", self.commands.work)
+            # A port of its own for its metrics: the services' one is taken by them.
+            worker_port = os.environ.get("WORKER_MANAGEMENT_PORT") or str(free_port())
+            self._launch("worker", self.commands.work, MANAGEMENT_PORT=worker_port)
             self._wait_until_ready()
 
     def _start_postgres(self) -> dict[str, str]:
@@ -194,13 +197,17 @@ class _Platform:
         if child.process.returncode != 0:
             raise self._explain(child, f"`telemed {name}` failed")
 
-    def _launch(self, name: str, command: Sequence[str]) -> None:
-        self.running.append(self._program(name, command).start(self.guard))
+    def _launch(self, name: str, command: Sequence[str], **environment: str) -> None:
+        self.running.append(self._program(name, command, environment).start(self.guard))
 
-    def _program(self, name: str, command: Sequence[str]) -> Program:
+    def _program(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Program:
         pid_file = self.state.home / "run" / f"{name}.pid"
         stop_leftover(pid_file, [str(Path(command[0]).parent), *command[1:]], signal.SIGTERM)
-        return Program(name, command, self.state.logs / f"{name}.log", pid_file, environment=self.environment)
+        return Program(
+            name, command, self.state.logs / f"{name}.log", pid_file, environment={**self.environment, **environment}
+        )
 
     def _wait_until_ready(self) -> None:
         port = int(self.environment.get("MANAGEMENT_PORT") or self.port)
