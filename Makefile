@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock observe observe-deps dashboards slo openapi charts charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock observe observe-deps test-observe dashboards slo openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,9 @@ observe-deps: ## Install what `make observe` needs beyond Python: Prometheus, Al
 STAY ?=
 observe: install-dev ## Watch an alert come and go on this machine: the platform, Prometheus, Alertmanager, traffic, errors
 	@exec $(BIN)/python -m observability.look observe $(if $(STAY),--stay)
+
+test-observe: install-dev ## Do the same as a test: the page comes within two minutes, alone, and goes (after observe-deps)
+	@$(BIN)/python -m pytest -n 0 -m drill tests/observability
 
 # make dashboards PROMETHEUS=http://127.0.0.1:9090 MINUTES=15
 PROMETHEUS ?= http://127.0.0.1:9090
