@@ -7,7 +7,7 @@ from telemed.kernel.settings import SettingsProblem
 from telemed.slo.catalogue import Slo, load_slos
 from telemed.slo.documents import page, table
 from telemed.slo.gates import gates
-from telemed.slo.rules import groups
+from telemed.slo.prometheus_rules import groups
 from telemed.slo.scenes import tests_of
 from telemed.slo.written import as_json, as_yaml
 

@@ -68,7 +68,8 @@ def labels_by_metric() -> dict[str, frozenset[str]]:
 def _recorded() -> dict[str, frozenset[str]]:
     """Return the series that rules record; beside those of targets, they have the labels that their rule gives them."""
     groups = [group for file in RULES.glob("*.yaml") for group in yaml.safe_load(file.read_text())["groups"]]
-    return {rule["record"]: frozenset(rule["labels"]) for group in groups for rule in group["rules"] if "record" in rule}
+    rules = [rule for group in groups for rule in group["rules"] if "record" in rule]
+    return {rule["record"]: frozenset(rule["labels"]) for rule in rules}
 
 
 def asked(query: str) -> Asked:

@@ -149,7 +149,7 @@ async def test_no_transaction_is_open_while_a_password_is_hashed(
     checkpw = bcrypt.checkpw
 
     def watched(password: bytes, hashed: bytes) -> bool:
-        in_use.append(sum(sample.value for sample in resources.metrics.pool_in_use.collect()[0].samples))
+        in_use.append(sum(sample.value for sample in next(iter(resources.metrics.pool_in_use.collect())).samples))
         return checkpw(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", watched)
