@@ -21,6 +21,7 @@ from telemed.kernel.service import Service
 from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
 from telemed.slo.command import slo_app
 from telemed.smoke.command import smoke
+from telemed.smoke.probe import probe
 from telemed.worker.commands import outbox_app
 
 # What can be deployed, and of which services it consists. Auth also answers /audit.
@@ -39,6 +40,7 @@ app.add_typer(admin_app, name="admin")
 app.add_typer(keys_app, name="keys")
 app.add_typer(slo_app, name="slo")
 app.command()(smoke)
+app.command()(probe)
 app.command()(capacity)
 
 

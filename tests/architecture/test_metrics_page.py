@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from tests.support.source import modules
 
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.smoke.probe_metrics import ProbeMetrics
 
 PAGE = Path(__file__).parents[2] / "observability" / "metrics.md"
 UNITS = frozenset(
@@ -16,7 +17,12 @@ UNITS = frozenset(
     | {"length", "capacity", "size", "height", "flight", "use", "waiting", "open"}  # counted at this moment
     | {"violations", "breaks", "info"}
 )
-METRICS = {metric._name: metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)}
+METRICS = {
+    metric._name: metric
+    for shown in (Metrics(), ProbeMetrics())
+    for metric in vars(shown).values()
+    if isinstance(metric, MetricWrapperBase)
+}
 
 
 def exposed_name(metric: MetricWrapperBase) -> str:
@@ -55,6 +61,8 @@ def test_a_name_ends_with_its_unit(metric: MetricWrapperBase) -> None:
 
 def test_every_metric_is_counted_somewhere() -> None:
     """A metric that nobody moves is an alert that never fires."""
-    source = "".join(module.text for module in modules(outside=("kernel/telemetry/metrics.py",)))
-    idle = [name for name in vars(Metrics()) if name != "registry" and f"metrics.{name}" not in source]
-    assert not idle
+    source = "".join(
+        module.text for module in modules(outside=("kernel/telemetry/metrics.py", "smoke/probe_metrics.py"))
+    )
+    names = {*vars(Metrics()), *vars(ProbeMetrics())} - {"registry"}
+    assert not [name for name in names if f"metrics.{name}" not in source]

@@ -3,76 +3,27 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
-import redis.asyncio
 from pydantic import SecretStr
-from tests.support.commands import Finished, begun, finished, telemed
+from tests.support.commands import Finished, begun, finished
 from tests.support.fleet import Fleet
-from tests.support.meddler import Meddler, made_answer, meddling_with
-from tests.support.platform import TelemedProcess, environment_of
+from tests.support.meddler import Meddler, hold, made_answer, meddling_with
+from tests.support.platform import environment_of
 from tests.support.settings import make_settings
+from tests.support.synthetic import NAMES, Scene
 
 from telemed.kernel.ids import uuid7
-from telemed.kernel.settings import Settings
 from telemed.local.processes import free_port
 from telemed.smoke.cast import SPECIALIZATION
 
-NAMES = ("auth", "booking", "consultation")
 FLEET = NAMES
 RECORDS = "SELECT count(*) FROM audit.records"
 # The search for this run's slot alone; its parameters stand in this order.
 OWN_SEARCH = "GET /booking/slots/search?from="
 # What a process needs to start at all.
 BARE = {"PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR"}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A running platform, and the command with its addresses."""
-
-    settings: Settings
-    processes: dict[str, TelemedProcess]
-    owner: asyncpg.Connection
-
-    def arguments(self, **addresses: str) -> list[str]:
-        """Write the command's options; keywords replace an address."""
-        urls = {name: process.url for name, process in self.processes.items()} | addresses
-        return [part for name, url in urls.items() for part in (f"--{name}", url)]
-
-    async def smoke(self, *more: str, **addresses: str) -> Finished:
-        """Run the command."""
-        return await telemed(self.settings, "smoke", *self.arguments(**addresses), *more)
-
-    async def left(self) -> dict[str, int]:
-        """Count what a run has made and not taken back, past the code under test."""
-        counts = {
-            "appointments": "SELECT count(*) FROM booking.appointments WHERE status = 'booked'",
-            "slots": "SELECT count(*) FROM booking.slots WHERE status IN ('open', 'booked')",
-            "sessions": "SELECT count(*) FROM auth.sessions WHERE revoked_at IS NULL",
-        }
-        found = {what: await self.count(query) for what, query in counts.items()}
-        return {what: count for what, count in found.items() if count}
-
-    async def count(self, query: str) -> int:
-        """Ask the database for a number."""
-        return int(await self.owner.fetchval(query))
-
-    async def forget(self) -> None:
-        """End everything past the code: the next test finds nothing of this one."""
-        await self.owner.execute("UPDATE booking.appointments SET status = 'cancelled' WHERE status = 'booked'")
-        await self.owner.execute("UPDATE booking.slots SET status = 'withdrawn'")
-        await self.owner.execute("UPDATE auth.sessions SET revoked_at = now() WHERE revoked_at IS NULL")
-        await self.flush_cache()
-
-    async def flush_cache(self) -> None:
-        """Empty the cache, which is not told of what is done past the code."""
-        cache = redis.asyncio.Redis.from_url(self.settings.redis_address)
-        await cache.flushdb()
-        await cache.aclose()
 
 
 @pytest.fixture
@@ -296,20 +247,6 @@ async def test_what_the_operator_got_wrong_is_one_sentence(
     bare = {name: value for name, value in environment_of(make_settings()).items() if name in BARE}
     done = await finished(await begun(bare | environment, "smoke", *valid, *options))
     assert_sentence(done, sentence)
-
-
-def hold(meddler: Meddler, line: str) -> asyncio.Event:
-    """Withhold the answer to the first such request for ever; gives what is set when it has been asked."""
-    asked = asyncio.Event()
-
-    async def never(request: str, answer: bytes) -> bytes:
-        if request.startswith(line) and not asked.is_set():
-            asked.set()
-            await meddler.ends.wait()
-        return answer
-
-    meddler.change = never
-    return asked
 
 
 def assert_sentence(done: Finished, sentence: str) -> None:

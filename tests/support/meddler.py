@@ -79,3 +79,17 @@ def made_answer(status: int, body: bytes, content_type: str | None = None) -> by
     content_type = content_type or ("application/problem+json" if status >= 400 else "application/json")
     head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def hold(meddler: Meddler, line: str) -> asyncio.Event:
+    """Withhold the answer to the first such request for ever; gives what is set when it has been asked."""
+    asked = asyncio.Event()
+
+    async def never(request: str, answer: bytes) -> bytes:
+        if request.startswith(line) and not asked.is_set():
+            asked.set()
+            await meddler.ends.wait()
+        return answer
+
+    meddler.change = never
+    return asked

@@ -43,6 +43,15 @@ class Address:
             raise SettingsProblem(f"--{service}: give an address like http://{service}:3000, not {text!r}.")
         return cls(service, url)
 
+    @classmethod
+    def of_all(cls, **given: str) -> "dict[str, Address]":
+        """Read the addresses of all services, by their names.
+
+        Raises:
+            SettingsProblem: one of them is none.
+        """
+        return {name: cls.of(name, text) for name, text in given.items()}
+
     def __str__(self) -> str:
         """Name the service and where it is."""
         return f"{self.service} at {self.url.geturl()}"

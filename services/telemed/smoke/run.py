@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from telemed.kernel.clock import Clock
 from telemed.smoke.failure import Failure, Stopped
 
-# How synthetic requests are told from those of people, everywhere outside the code (a gateway's log, a metric's label,
-# a span's `user_agent.synthetic.type`): the product of User-Agent. It grants nothing.
-USER_AGENT = "telemed-smoke/1 (synthetic; test)"
-# The beginning of every request's id. It is in the logs, and in each audit record that the run causes.
-REQUEST_ID_PREFIX = "telemed-smoke-"
+# How synthetic requests are told from those of people, everywhere outside the code (a gateway's log, a metric's label):
+# the product of User-Agent. It grants nothing. It is also the beginning of every request's id, which is in the logs and
+# in each audit record that the run causes.
+SMOKE = "telemed-smoke"
+PROBE = "telemed-probe"
 
 # Of one answer. A login that hashes behind others takes seconds, the server's own deadline is 15.
 _PATIENCE_SECONDS = 15.0
@@ -22,12 +22,29 @@ _UNDOING_SECONDS = 12.0
 _TRIES = 3  # of taking one thing back
 
 
-class Run:
-    """One run of the journey."""
+def _not_measured(_step: str, _seconds: float) -> None:
+    """Measure nothing: whoever runs it once reads the lines."""
 
-    def __init__(self, say: Callable[[str], None], timeout_seconds: float, clock: Clock) -> None:
+
+class Run:
+    """One run of the journey, by a client that names itself *product*.
+
+    Each step's name and seconds are told to *measured* when it has ended, well or not.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        timeout_seconds: float,
+        clock: Clock,
+        *,
+        product: str = SMOKE,
+        measured: Callable[[str, float], None] = _not_measured,
+    ) -> None:
         self.clock = clock
         self._say = say
+        self._product = product
+        self._measured = measured
         self._began = time.monotonic()
         self._ends = self._began + timeout_seconds
         self._id = secrets.token_hex(6)
@@ -38,7 +55,10 @@ class Run:
 
     def headers(self) -> dict[str, str]:
         """Give the next request's label and id."""
-        return {"User-Agent": USER_AGENT, "X-Request-ID": f"{REQUEST_ID_PREFIX}{self._id}-{next(self._count)}"}
+        return {
+            "User-Agent": f"{self._product}/1 (synthetic; test)",
+            "X-Request-ID": f"{self._product}-{self._id}-{next(self._count)}",
+        }
 
     def patience(self) -> float:
         """Give the seconds for which the next answer is waited for.
@@ -67,6 +87,8 @@ class Run:
         except LookupError as missing:
             self._say(f"{time.monotonic() - began:8.3f} s  FAILED  {name}")
             raise Failure(f"{name}: an answer lacks {missing}; is it another version of telemed?") from missing
+        finally:
+            self._measured(name, time.monotonic() - began)
         self.steps += 1
         self._say(f"{time.monotonic() - began:8.3f} s  {name}")
 
