@@ -30,6 +30,12 @@ PROCESSES = (*SERVICES, "worker", "short")
 SLOW_SECONDS = 0.5
 # PostgreSQL logs every statement as if it were slow, with the bounds on what it may say of it that we ship.
 SLOW_FROM = {"log_min_duration_statement": "0"}
+# As PostgreSQL comes: what servers of `make run` are told in their own place must not hide that others are not.
+_AS_IT_COMES = {
+    "log_parameter_max_length": "-1",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "default",
+}
 _COMPOSE = Path(__file__).parents[3] / "services" / "compose" / "postgres" / "postgresql.conf"
 _RELAXED = {"fsync": "off", "max_connections": "120", "synchronous_standby_names": ""}
 
@@ -69,7 +75,7 @@ def servers_running(ports: Ports) -> Iterator[Servers]:
         own_valkey() as valkey,
         receiving() as collector,
     ):
-        own = _RELAXED | what_may_be_logged() | SLOW_FROM
+        own = _RELAXED | _AS_IT_COMES | what_may_be_logged() | SLOW_FROM
         unguarded = {"synchronous_standby_names": ""}
         cluster = asyncio.run(start_cluster(folder, guard, ports, passwords, unguarded, own))
         migrate(cluster.primary.dsn(roles.OWNER))

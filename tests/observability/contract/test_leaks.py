@@ -7,11 +7,18 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.observability.contract.channels import CACHED, RAISED, STORED, TOLD, leaks
 from tests.observability.contract.gathering import Gathered
+from tests.observability.contract.markers import Markers
 from tests.observability.contract.replies import Answer
+from tests.observability.contract.stage import what_may_be_logged
 
+from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.export import redacted
+from telemed.local.postgres import SETTINGS
 
 KIND = "diagnosis"
 
@@ -74,19 +81,41 @@ PLANTED: dict[str, Callable[[Gathered, str], Gathered]] = {
 
 
 @pytest.mark.parametrize("channel", PLANTED)
-def test_a_marker_is_found_in_every_channel(gathered: Gathered, channel: str) -> None:
+def test_a_marker_is_found_in_every_channel(channel: str) -> None:
     """Planted there, it is a leak there."""
-    planted = PLANTED[channel](gathered, gathered.markers[KIND])
+    empty = Gathered(Markers())
+    planted = PLANTED[channel](empty, empty.markers[KIND])
     assert [(leak.channel, leak.kinds) for leak in leaks(planted)] == [(channel, frozenset({KIND}))]
 
 
-def test_bytes_are_searched_by_their_hexadecimal(gathered: Gathered) -> None:
+def test_bytes_are_searched_by_their_hexadecimal() -> None:
     """PostgreSQL shows bytes so."""
-    text = "\\x" + gathered.markers[KIND].encode().hex()
-    assert leaks(replace(gathered, rows={"platform.outbox.last_error": text}))
+    empty = Gathered(Markers())
+    shown = "\\x" + empty.markers[KIND].encode().hex()
+    assert leaks(replace(empty, rows={"platform.outbox.last_error": shown}))
 
 
-def test_the_same_span_is_clean_when_it_leaves_as_ours_do(gathered: Gathered) -> None:
+def test_the_same_span_is_clean_when_it_leaves_as_ours_do() -> None:
     """Redaction is what makes the difference."""
-    left = bytes_of([redacted(span) for span in spans_with(gathered.markers[KIND])])
-    assert leaks(replace(gathered, exported=[left])) == []
+    empty = Gathered(Markers())
+    left = bytes_of([redacted(span) for span in spans_with(empty.markers[KIND])])
+    assert leaks(replace(empty, exported=[left])) == []
+
+
+async def test_a_failed_statement_says_nothing_of_its_values(resources: Resources) -> None:
+    """The wall behind `safe_traceback`: whoever writes the text of a database's error into a log has none of them."""
+    word = Markers()[KIND]
+
+    async def fails(session: AsyncSession) -> None:
+        await session.execute(text("SELECT 1 / 0 FROM (VALUES (CAST(:word AS text))) AS given"), {"word": word})
+
+    with pytest.raises(DBAPIError) as failed:
+        await resources.db.read(fails)
+    assert "SELECT 1 / 0" in str(failed.value)
+    assert word not in str(failed.value)
+
+
+def test_every_server_of_ours_logs_as_little() -> None:
+    """The databases of `make run` as those of compose; the chart is compared with compose in tests/charts."""
+    own = {name: value for name, value in SETTINGS.items() if name in what_may_be_logged()}
+    assert own == what_may_be_logged() != {}

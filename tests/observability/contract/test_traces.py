@@ -93,11 +93,11 @@ def test_where_nothing_is_sampled_failures_and_slow_ones_are_kept(gathered: Gath
     roots = [span for span in ours if span.kind == SERVER]
     failed = [span for span in roots if span.is_error]
     slow = [span for span in roots if span.ends_ns - span.starts_ns >= SLOW_SECONDS * 1e9]
-    assert failed
-    assert slow
-    assert all(span in failed or span in slow for span in roots)
-    for root in (failed[0], slow[0]):
-        assert [span for span in ours if span.parent_id == root.span_id], "with its children"
+    assert [root for root in roots if root not in failed and root not in slow] == []
+    # Some have nothing below them: a process that knows its primary to be gone asks nobody.
+    above = {span.parent_id for span in ours}
+    for kept in (failed, slow):
+        assert [root for root in kept if root.span_id in above], "with what it did"
     decisions = {
         series.labels["decision"]: series for series in gathered.series if series.name == "telemed_traces_total"
     }
