@@ -22,6 +22,7 @@ from telemed.kernel.settings import SettingsProblem, load_logins, load_settings
 from telemed.slo.command import slo_app
 from telemed.smoke.command import smoke
 from telemed.smoke.probe import probe
+from telemed.traces.command import trace
 from telemed.worker.commands import outbox_app
 
 # What can be deployed, and of which services it consists. Auth also answers /audit.
@@ -42,6 +43,7 @@ app.add_typer(slo_app, name="slo")
 app.command()(smoke)
 app.command()(probe)
 app.command()(capacity)
+app.command()(trace)
 
 
 @app.command()
