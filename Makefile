@@ -34,7 +34,7 @@ twin-status: install-dev ## Show who runs where in the twin
 	@$(BIN)/python -m tests.twin status
 
 twin-deps: ## Install what the twin needs beyond Python: PgBouncer and HAProxy, by apt
-	@sh tests/twin/install_dependencies.sh
+	@sh requirements/packages.sh "make twin-deps" pgbouncer haproxy
 
 # make test-twin                                   every drill once, short
 # make test-twin DRILLS="zombie own-reads" SEEDS="1 2 3"
@@ -74,7 +74,7 @@ format: install-dev ## Format the code and apply the safe fixes
 	@$(BIN)/python -m ruff format .
 
 observe-deps: ## Install what `make observe` needs beyond Python: Prometheus, Alertmanager, blackbox exporter, by apt
-	@sh observability/look/install_dependencies.sh
+	@sh requirements/packages.sh "make observe-deps" promtool:prometheus prometheus-alertmanager prometheus-blackbox-exporter
 
 # make observe                                     five minutes: quiet, 5 % errors, the page, well again
 # make observe STAY=1                              go on afterwards, for a look; Ctrl-C stops all of it

@@ -1,24 +1,30 @@
 #!/bin/sh
-# Installs what `make observe` and the tests of alerts need beyond the Python environment. Silent when it is there already.
+# Installs what is needed beyond the Python environment; silent when it is there already:
+#
+#   packages.sh "make twin-deps" pgbouncer haproxy promtool:prometheus
+#
+# The first word is the command that it speaks of; the others are programs, with the Debian package where that has another name.
 set -eu
 
+for_whom="$1"
+shift
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
-# Program and Debian package.
 missing=""
-need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
-need promtool prometheus
-need prometheus-alertmanager prometheus-alertmanager
-need prometheus-blackbox-exporter prometheus-blackbox-exporter
+for one in "$@"; do
+    command -v "${one%%:*}" >/dev/null 2>&1 || missing="$missing ${one##*:}"
+done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "make observe-deps installs with apt, which this machine does not have. Please install:$missing" >&2
+    echo "$for_whom installs with apt, which this machine does not have. Please install:$missing" >&2
+    echo "(macOS: brew install$missing; Fedora: dnf install$missing)" >&2
     exit 1
 fi
+
 as_root=""
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null 2>&1 || ! sudo -n true 2>/dev/null; then
-        echo "make observe-deps needs root or sudo without a password. Please run: sudo apt-get install$missing" >&2
+        echo "$for_whom needs root or sudo without a password. Please run: sudo apt-get install$missing" >&2
         exit 1
     fi
     as_root="sudo"
@@ -44,3 +50,6 @@ if ! install >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
 fi
+for one in "$@"; do
+    command -v "${one%%:*}" >/dev/null 2>&1 || { echo "${one%%:*} is still missing" >&2; exit 1; }
+done
