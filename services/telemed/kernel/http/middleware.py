@@ -152,7 +152,9 @@ class Edge:
             scope[CANCELLED_BECAUSE] = Because.CLIENT_GONE
         except Exception:
             # Logged with the ids that the client is given; the client learns nothing else.
-            log.exception("request.failed", path=scope["path"])
+            log.exception(
+                "request.failed", method=scope["method"], route=getattr(scope.get("route"), "path", "unmatched")
+            )
             await self._answer(scope, exchange, InternalError())
 
     async def _answer(self, scope: Scope, exchange: Exchange, problem: Problem) -> None:
