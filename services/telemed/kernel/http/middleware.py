@@ -152,9 +152,8 @@ class Edge:
             scope[CANCELLED_BECAUSE] = Because.CLIENT_GONE
         except Exception:
             # Logged with the ids that the client is given; the client learns nothing else.
-            log.exception(
-                "request.failed", method=scope["method"], route=getattr(scope.get("route"), "path", "unmatched")
-            )
+            route = getattr(scope.get("route"), "path", "unmatched")
+            log.exception("request.failed", method=method_label(scope["method"]), route=route)
             await self._answer(scope, exchange, InternalError())
 
     async def _answer(self, scope: Scope, exchange: Exchange, problem: Problem) -> None:
