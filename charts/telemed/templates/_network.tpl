@@ -57,7 +57,7 @@ Rules of network policies, by what they are for. An edge that nobody is named fo
 {{- end -}}
 
 {{/*
-Where a component may go: dict "root" $ "component" …. An edge for each secret address that it gets, and none for others.
+Where a component may go: dict "root" $ "component" …. An edge for each address that it gets, and none for others.
 Components do not talk to each other: what they share is in the database.
 */}}
 {{- define "telemed.egress" -}}
@@ -75,6 +75,9 @@ Components do not talk to each other: what they share is in the database.
 {{- end }}
 {{- if $isCache }}
 {{- include "telemed.toPeers" (dict "to" $policy.cache.to "ports" $policy.cache.ports) }}
+{{- end }}
+{{- if get $settings "OTEL_EXPORTER_OTLP_ENDPOINT" }}
+{{- include "telemed.toPeers" (dict "to" $policy.collector.to "ports" (list $policy.collector.port)) }}
 {{- end }}
 {{- with .component.networkPolicy.extraEgress }}
 {{ toYaml . }}

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
+from urllib.parse import urlsplit
 
 from tests.charts.invariants.application import LASTING_COMMANDS, command_of, services_of
 from tests.charts.invariants.invariant import invariant
@@ -69,6 +70,21 @@ def addresses_are_reached(rendering: Rendering) -> Iterator[Finding]:
         needed = 2 if words[0] in LASTING_COMMANDS else int(words[0] == "migrate")
         if len({port for _, port in _outlets(rendering, pod)}) < needed:
             yield pod.found("metadata", f"must reach {'database and cache' if needed == 2 else 'the database'}")
+
+
+@invariant(
+    "Whoever is told of a collector reaches its port; spans that are held up are lost, and only a counter says so."
+)
+def collectors_are_reached(rendering: Rendering) -> Iterator[Finding]:
+    for pod in rendering.pods:
+        for variable in items(pod.main.spec, "env"):
+            if variable.get("name") != "OTEL_EXPORTER_OTLP_ENDPOINT" or not variable.get("value"):
+                continue
+            address = urlsplit(str(variable["value"]))
+            port = address.port or {"http": 80, "https": 443}.get(address.scheme)
+            is_fenced = bool(policies_of(rendering).governing(pod, "Egress"))
+            if is_fenced and port not in {number for _, number in _outlets(rendering, pod)}:
+                yield pod.found("metadata", f"does not reach port {port} of the collector")
 
 
 @invariant("A rule that means pods by a well-known label means the port on which these listen.")
