@@ -19,6 +19,8 @@ from telemed.kernel.settings import DatabaseLogins, Settings
 
 # Commands that stay: they listen, and end by SIGTERM.
 LASTING_COMMANDS = {"serve", "work"}
+# Commands that stay, too, but are no part of the platform: they come to it as its users do.
+VISITING_COMMANDS = {"probe"}
 # Read by Python and libraries themselves and not by Settings: harmless, and useful to have.
 OF_LIBRARIES = ("MALLOC_", "OTEL_", "PYTHON", "SMOKE_", "SSL_CERT_", "UVICORN_")
 LIBRARIES = {
@@ -103,6 +105,7 @@ def allowed_secrets(words: list[str], algorithm: str) -> set[str]:
         "work": {"REPLICA_DATABASE_URLS", "PEPPER"},
         # Makes its doctor's account in the database, and derives the account's password (smoke/cast.py).
         "smoke": {"DATABASE_URL", "PEPPER", "JWT_SECRET"},
+        "probe": {"DATABASE_URL", "PEPPER", "JWT_SECRET"},
     }
     return needed_secrets(words, algorithm) | more.get(words[0], set())
 

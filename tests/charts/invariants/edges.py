@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from urllib.parse import urlsplit
 
-from tests.charts.invariants.application import LASTING_COMMANDS, command_of, services_of
+from tests.charts.invariants.application import LASTING_COMMANDS, VISITING_COMMANDS, command_of, services_of
 from tests.charts.invariants.invariant import invariant
 from tests.charts.invariants.network import DNS_PORTS, examples, fenced, governed, policies_of
 from tests.charts.invariants.objects import Finding, Object, Pod, Rendering, chosen, dig, items, name_of
@@ -137,7 +137,7 @@ def _space(peer: Object) -> object:
 @invariant("What all other components reach, and are reached by, one component alone was not meant to go without.")
 def components_have_the_same_edges(rendering: Rendering) -> Iterator[Finding]:
     everybody = [pod for pod in rendering.pods if command_of(pod.main)]
-    pods = [pod for pod in everybody if pod.is_lasting]
+    pods = [pod for pod in everybody if pod.is_lasting and command_of(pod.main)[0] not in VISITING_COMMANDS]
     servers = [pod for pod in pods if services_of(command_of(pod.main))]
     kinds = [
         (everybody, "ask", {id(pod): _resolvers(rendering, pod) for pod in everybody}),

@@ -11,6 +11,7 @@ from tests.charts.invariants.application import (
     LASTING_COMMANDS,
     LIBRARIES,
     OF_LIBRARIES,
+    VISITING_COMMANDS,
     command_of,
     commands,
     environment,
@@ -90,7 +91,7 @@ def commands_exist(rendering: Rendering) -> Iterator[Finding]:
             yield container.found("args", f"must begin with one of {', '.join(sorted(commands()))}")
         if words[:1] == ["serve"] and (len(words) < 2 or words[1] not in DEPLOYABLES):
             yield container.found("args", f"{words} serves nothing: there are {', '.join(DEPLOYABLES)}")
-        if container.pod.is_lasting and words and words[0] not in LASTING_COMMANDS:
+        if container.pod.is_lasting and words and words[0] not in LASTING_COMMANDS | VISITING_COMMANDS:
             yield container.found("args", f"{words[0]} ends by itself, and would be started again for ever")
 
 
