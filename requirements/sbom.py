@@ -23,6 +23,12 @@ OPTIONS = ["--spec-version", "1.6", "--output-reproducible", "--output-file", "-
 CLASSIFIER = "License :: "
 
 
+# Packages whose metadata say their licence in words that are no identifier and no classifier.
+SAID_IN_WORDS = {
+    "protobuf": [{"license": {"acknowledgement": "concluded", "id": "BSD-3-Clause"}}],  # "3-Clause BSD License"
+}
+
+
 class Refusal(Exception):
     """The list cannot be written; the message is the one sentence that the developer sees."""
 
@@ -78,13 +84,14 @@ def _component(part, present):
     if twin is None or twin["version"] != part["version"]:
         has = f"has {twin['version']}" if twin else "lacks it"
         raise Refusal(f"{part['name']} {part['version']} is locked, but the environment {has}: run `make test` once.")
-    if not twin.get("licenses"):
+    licences = twin.get("licenses") or SAID_IN_WORDS.get(canonicalize_name(part["name"]))
+    if not licences:
         raise Refusal(f"{part['name']} {part['version']} does not say its licence.")
     return {
         **part,
         "bom-ref": part["purl"],
         "description": twin.get("description", part["name"]),
-        "licenses": _licences(twin["licenses"]),
+        "licenses": _licences(licences),
     }
 
 
