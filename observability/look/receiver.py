@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +16,7 @@ class Call:
     at: float  # monotonic, seconds
     receiver: str
     alert: str
+    of: str  # its fingerprint: the same alert of another pod has another
     is_firing: bool
     summary: str
 
@@ -26,6 +27,12 @@ class Calls:
 
     all: list[Call] = field(default_factory=list)
     port: int = 0
+    on_call: Callable[[Call], None] = lambda _: None  # told of each as it comes, on the server's thread
+
+    def take(self, call: Call) -> None:
+        """Remember one, and tell of it."""
+        self.all.append(call)
+        self.on_call(call)
 
     def since(self, at: float, receiver: str, *, is_firing: bool = True) -> list[Call]:
         """Give what this receiver was told after an instant."""
@@ -41,11 +48,12 @@ def receiving() -> Iterator[Calls]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             for alert in body["alerts"]:
-                calls.all.append(
+                calls.take(
                     Call(
                         time.monotonic(),
                         self.path.strip("/"),
                         alert["labels"]["alertname"],
+                        alert["fingerprint"],
                         alert["status"] == "firing",
                         alert["annotations"].get("summary", ""),
                     )

@@ -1,165 +1,157 @@
 """Faults put into a running platform, and who is called: how soon, for what, and whether it ends."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from observability.look.receiver import Call
 from observability.look.stack import Stack
+from observability.look.table import Fault
 from observability.look.traffic import Traffic
 
-# With twenty times the budget's rate burning, a page is a matter of seconds; two minutes is what is promised.
-CALLED_WITHIN_SECONDS = 120.0
 # The windows of a page must forget the fault: five minutes for the short one, and the share of errors in half an hour
 # must be below six times the budget.
 OVER_WITHIN_SECONDS = 900.0
-_LOOK_SECONDS = 2.0
+# Long windows are recorded once a minute: what is over may begin again when they have been.
+_SETTLED_SECONDS = 90.0
+_LOOK_SECONDS = 1.0
 _TOLD_EVERY_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong. *expected* is whom it calls for; *allowed* may be said besides."""
-
-    name: str
-    what: str
-    begin: Callable[[Stack], AbstractContextManager[None]]
-    expected: str
-    allowed: frozenset[str] = frozenset()
-    within_seconds: float = CALLED_WITHIN_SECONDS
+_AVAILABILITY_BUDGET = 0.0005
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a fault. Times are seconds; None: it did not come."""
+    """What came of a fault. Times are seconds, from its beginning and from its end; None: it did not come.
+
+    *also* are pages that came besides and may; *others* those that may not; *tickets* whatever came as a ticket.
+    *called_again*: how often the expected alert was over and came back before it was over for good.
+    """
 
     fault: str
+    what: str
     expected: str
+    receiver: str
     called_after_seconds: float | None
+    also: tuple[str, ...]
     others: tuple[str, ...]
+    tickets: tuple[str, ...]
     over_after_seconds: float | None
+    must_end: bool = True
+    called_again: int = 0
 
     @property
     def held(self) -> bool:
         """Tell whether the right one was called in time, nobody else was, and it ended."""
-        return self.called_after_seconds is not None and not self.others and self.over_after_seconds is not None
+        ended = self.over_after_seconds is not None or not self.must_end
+        return self.called_after_seconds is not None and not self.others and ended
 
 
-def _injected(fault: str) -> Callable[[Stack], AbstractContextManager[None]]:
-    @contextlib.contextmanager
-    def begin(stack: Stack):  # type: ignore[no-untyped-def]  # a generator of nothing
-        stack.inject(fault)
-        try:
-            yield
-        finally:
-            stack.inject("")
+@dataclass
+class Watch:
+    """Looks at a stack while a fault goes its way; *say* prints."""
 
-    return begin
+    stack: Stack
+    traffic: Traffic
+    say: Callable[[str], None]
 
+    async def suffer(self, fault: Fault) -> Outcome:
+        """Put the fault in until somebody is called, take it away, and wait until that is over."""
+        begun = time.monotonic()
+        self.say(f"FAULT: {fault.what}")
+        async with fault.damage(self.stack):
+            called = await self._until(fault.within_seconds, lambda: self._called(fault, begun))
+            after = "NOBODY was called" if called is None else f"called after {called - begun:.0f} s"
+            self.say(f"{after}: {fault.expected}")
+            await self._until(begun + fault.lasts_seconds - time.monotonic(), lambda: None)
+        self.say("the fault is taken away")
+        ended, over = time.monotonic(), None
+        if called is not None and fault.ends:
+            over = await self._until(
+                OVER_WITHIN_SECONDS, lambda: over_since(self._courses(fault, begun), time.monotonic())
+            )
+            if over is not None:
+                self.say(f"over for good {over - ended:.0f} s after the fault")
+        return self._outcome(fault, begun, _rounded(called, begun), _rounded(over, ended))
 
-def _frozen(part: str) -> Callable[[Stack], AbstractContextManager[None]]:
-    return lambda stack: stack.frozen(part)
+    def _outcome(self, fault: Fault, begun: float, called_after: float | None, over_after: float | None) -> Outcome:
+        pages, tickets = (
+            {call.alert for call in self.stack.calls.since(begun, receiver)} - {fault.expected}
+            for receiver in ("page", "ticket")
+        )
+        return Outcome(
+            fault.name,
+            fault.what,
+            fault.expected,
+            fault.receiver,
+            called_after_seconds=called_after,
+            also=tuple(sorted(pages & fault.allowed)),
+            others=tuple(sorted(pages - fault.allowed)),
+            tickets=tuple(sorted(tickets)),
+            over_after_seconds=over_after,
+            must_end=fault.ends,
+            called_again=sum(comebacks(course) for course in self._courses(fault, begun)),
+        )
 
+    async def state(self) -> str:
+        """Say how things stand, in one line."""
+        ratio = await asyncio.to_thread(self.stack.value, _FAILED)
+        firing, pending = [await asyncio.to_thread(self.stack.alerts, state) for state in ("firing", "pending")]
+        burn = (ratio or 0) / _AVAILABILITY_BUDGET
+        return (
+            f"{sum(self.traffic.answers.values())} requests, {100 * (ratio or 0):.2f} % failed in 5 minutes"
+            f" ({burn:.0f} times what the budget allows)"
+            + "".join(
+                f"; {state}: {', '.join(sorted(alerts))}"
+                for state, alerts in (("pending", pending - firing), ("firing", firing))
+                if alerts
+            )
+        )
 
-# A busy machine is slow, and then these are right; what is asked here is who is called for the fault.
-_OF_SLOWNESS = frozenset(
-    {
-        "TelemedReadsLatencyBurnsFast",
-        "TelemedReadsLatencyP95GuardFast",
-        "TelemedWritesLatencyBurnsFast",
-        "TelemedWritesLatencyP95GuardFast",
-        "TelemedTailLatencyBurnsFast",
-    }
-)
-ERRORS = Fault(
-    "errors",
-    "5 % of the requests fail",
-    _injected("errors 0.05"),
-    "TelemedAvailabilityBurnsFast",
-    frozenset({"TelemedBookingSuccessBurnsFast"}) | _OF_SLOWNESS,  # bookings fail with the rest
-)
-FAULTS = {
-    fault.name: fault
-    for fault in (
-        ERRORS,
-        Fault(
-            "slow",
-            "half of the requests take 0.7 s longer",
-            _injected("slow 0.5 0.7"),
-            "TelemedReadsLatencyP95GuardFast",
-            _OF_SLOWNESS,
-            within_seconds=300.0,
-        ),
-        Fault(
-            "worker", "the worker hangs", _frozen("worker"), "TelemedComponentDown", _OF_SLOWNESS, within_seconds=240.0
-        ),
-        Fault("primary", "the database hangs", _frozen("postgres"), "TelemedPrimaryLost", _OF_SLOWNESS),
-    )
-}
+    async def _until(self, within_seconds: float, has_come: Callable[[], float | None]) -> float | None:
+        """Look until it has come, and give the instant; None if it has not come in time."""
+        since = told = time.monotonic()
+        while time.monotonic() - since < within_seconds:
+            at = has_come()
+            if at is not None:
+                return at
+            if time.monotonic() - told >= _TOLD_EVERY_SECONDS:
+                told = time.monotonic()
+                self.say(await self.state())
+            await asyncio.sleep(_LOOK_SECONDS)
+        return None
 
+    def _courses(self, fault: Fault, since: float) -> list[list[Call]]:
+        """Give what was told of the expected alert, for each pod or whatever it is told of by itself."""
+        courses: dict[str, list[Call]] = {}
+        for call in self.stack.calls.all:
+            if call.at >= since and call.receiver == fault.receiver and call.alert == fault.expected:
+                courses.setdefault(call.of, []).append(call)
+        return list(courses.values())
 
-async def suffer(stack: Stack, traffic: Traffic, fault: Fault, say: Callable[[str], None]) -> Outcome:
-    """Put the fault in until somebody is called, take it away, and wait until that is over."""
-    begun = time.monotonic()
-    say(f"now: {fault.what}")
-    with fault.begin(stack):
-        called = await _until(stack, traffic, say, begun, fault.within_seconds, lambda: _told(stack, fault, begun))
-    if called is None:
-        return Outcome(fault.name, fault.expected, None, _others(stack, fault, begun), None)
-    say(f"CALLED after {called:.0f} s: {fault.expected}. The fault is taken away.")
-    ended = time.monotonic()
-    over = await _until(stack, traffic, say, ended, OVER_WITHIN_SECONDS, lambda: _over(stack, fault, ended))
-    if over is not None:
-        say(f"OVER {over:.0f} s after the fault")
-    return Outcome(fault.name, fault.expected, called, _others(stack, fault, begun), over)
-
-
-async def _until(
-    stack: Stack,
-    traffic: Traffic,
-    say: Callable[[str], None],
-    since: float,
-    within_seconds: float,
-    has_come: Callable[[], float | None],
-) -> float | None:
-    """Look until it has come, and give the seconds since; None if it has not come in time."""
-    told = since
-    while time.monotonic() - since < within_seconds:
-        at = has_come()
-        if at is not None:
-            return at - since
-        if time.monotonic() - told >= _TOLD_EVERY_SECONDS:
-            told = time.monotonic()
-            say(await asyncio.to_thread(state, stack, traffic))
-        await asyncio.sleep(_LOOK_SECONDS)
-    return None
+    def _called(self, fault: Fault, since: float) -> float | None:
+        return min((course[0].at for course in self._courses(fault, since)), default=None)
 
 
-def state(stack: Stack, traffic: Traffic) -> str:
-    """Say how things stand, in one line."""
-    ratio = stack.value('telemed:slo_error:ratio_rate5m{slo="availability"}') or stack.value(_FAILED)
-    firing = ", ".join(sorted(stack.firing())) or "nothing"
-    asked = sum(traffic.answers.values())
-    return f"{asked} requests so far, {100 * (ratio or 0):.2f} % failed in 5 minutes; firing: {firing}"
+def over_since(courses: Sequence[Sequence[Call]], now: float) -> float | None:
+    """Give the instant since which all of it is over, once it has stayed so."""
+    last = [course[-1] for course in courses]
+    over = max(call.at for call in last)
+    is_over = not any(call.is_firing for call in last) and now - over > _SETTLED_SECONDS
+    return over if is_over else None
+
+
+def comebacks(course: Sequence[Call]) -> int:
+    """Count how often it fired after it had been over."""
+    return sum(now.is_firing and not before.is_firing for before, now in pairwise(course))
+
+
+def _rounded(at: float | None, since: float) -> float | None:
+    return None if at is None else round(at - since, 1)
 
 
 _FAILED = (
     'sum(rate(telemed_http_requests_total{traffic="user",status=~"5.."}[5m]))'
     ' / sum(rate(telemed_http_requests_total{traffic="user"}[5m]))'
 )
-
-
-def _told(stack: Stack, fault: Fault, since: float) -> float | None:
-    return next((call.at for call in stack.calls.since(since, "page") if call.alert == fault.expected), None)
-
-
-def _over(stack: Stack, fault: Fault, since: float) -> float | None:
-    ended = stack.calls.since(since, "page", is_firing=False)
-    return next((call.at for call in ended if call.alert == fault.expected), None)
-
-
-def _others(stack: Stack, fault: Fault, since: float) -> tuple[str, ...]:
-    pages = {call.alert for call in stack.calls.since(since, "page")}
-    return tuple(sorted(pages - fault.allowed - {fault.expected}))

@@ -1,30 +1,32 @@
 """Starts the platform, Prometheus and Alertmanager as processes of this machine, and surely stops them."""
 
-import json
+import asyncio
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
-import yaml
+from observability.look.configuration import JOBS, ROOT, write_configurations, write_targets
 from observability.look.receiver import Calls, receiving
 
+from telemed.local import roles
+from telemed.local.postgres import SUPERUSER
 from telemed.local.processes import Guard, Program, Running, free_port
 
-ROOT = Path(__file__).parents[2]
-RULES = ROOT / "charts" / "telemed-observability" / "rules"
-ALERTMANAGER = ROOT / "observability" / "alertmanager" / "alertmanager.yml"
 FAULTS = Path(__file__).parent / "faults"
-EVERY = "5s"  # scraped and evaluated; in production every 15 or 30, which delays a page by as much
 _READY_WITHIN_SECONDS = 120.0
+_APIS = JOBS["telemed-api"]
+# A server or a setting of the developer's own must not be what is broken here.
+_OWN = ("DATABASE_URL", "OWNER_DATABASE_URL", "AUDITOR_DATABASE_URL", "WORKER_DATABASE_URL", "POSTGRES_HOST")
+_NOT_PASSED_ON = frozenset({*_OWN, "REDIS_URL", "REDIS_HOST", "PORT", "MANAGEMENT_PORT", "TRACE_DIRECTORY"})
 
 
 class Missing(Exception):
@@ -33,15 +35,29 @@ class Missing(Exception):
 
 @dataclass
 class Stack:
-    """What is running."""
+    """What is running: the platform with a second API process and a worker, and who watches it."""
 
-    api: str  # address of the platform
-    prometheus: str
-    alertmanager: str
+    folder: Path
+    ports: dict[str, int]
     calls: Calls
-    home: Path  # of the platform
-    faults: Path  # the file that says what is to go wrong
-    running: list[Running] = field(default_factory=list)
+    guard: Guard
+    programs: dict[str, Program]
+    running: dict[str, Running] = field(default_factory=dict)
+    ready: set[str] = field(default_factory=set)
+
+    @property
+    def prometheus(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.ports['prometheus']}"
+
+    @property
+    def alertmanager(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.ports['alertmanager']}"
+
+    def apis(self) -> list[str]:
+        """Give the addresses that a load balancer would choose from: those of processes that are ready."""
+        return [f"http://127.0.0.1:{self.ports[pod]}" for pod in _APIS if pod in self.ready]
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Evaluate a query now."""
@@ -55,158 +71,133 @@ class Stack:
         found = self.ask(query)
         return float(found[0]["value"][1]) if found else None
 
-    def firing(self) -> set[str]:
-        """Name the alerts that fire, but for the one that always does."""
-        return {one["metric"]["alertname"] for one in self.ask('ALERTS{alertstate="firing",severity!="none"}')}
+    def alerts(self, state: str) -> set[str]:
+        """Name the alerts that are `firing` or `pending`, but for the one that always fires."""
+        return {one["metric"]["alertname"] for one in self.ask(f'ALERTS{{alertstate="{state}",severity!="none"}}')}
 
     def inject(self, fault: str) -> None:
         """Let requests fail or be slow from now on; empty: no more."""
-        self.faults.write_text(fault)
+        (self.folder / "faults").write_text(fault)
 
-    @contextmanager
-    def frozen(self, part: str) -> Iterator[None]:
-        """Stop a part of the platform without ending it: `worker`, `postgres`, `valkey`."""
-        file = next(self.home.rglob(f"{part}.pid"))
-        family = _family(int(file.read_text().split()[0]))
-        for process in family:
-            os.kill(process, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in reversed(family):
-                os.kill(process, signal.SIGCONT)
+    def pid(self, part: str) -> int:
+        """Give the process of a part: `postgres`, `valkey`, or a pod of our own."""
+        if part in self.running:
+            return self.running[part].pid
+        return int((self.folder / "platform" / part / f"{part}.pid").read_text())
+
+    def start(self, name: str, answers: str) -> None:
+        """Start one of the programs, and wait until this path of it is answered.
+
+        Raises:
+            Missing: it does not start.
+        """
+        running = self.running[name] = self.programs[name].start(self.guard)
+        url = f"http://127.0.0.1:{self.ports[name]}{answers}"
+        deadline = time.monotonic() + _READY_WITHIN_SECONDS
+        while not _answers(url):
+            if running.has_ended() or time.monotonic() > deadline:
+                raise Missing(f"{name} did not start; the end of its log:\n{running.last_words()}")
+            time.sleep(0.1)
+        self.ready.add(name)
+
+    async def kill(self, name: str) -> None:
+        """End one of the programs as the kernel does when memory is short."""
+        self.ready.discard(name)
+        running = self.running.pop(name)
+        running.process.kill()
+        await asyncio.to_thread(running.stop)
+
+    def show(self, job: str, *, without: str = "") -> None:
+        """Tell Prometheus which pods a job has."""
+        write_targets(self.folder, job, {pod: port for pod, port in self.ports.items() if pod != without})
+
+    async def superuser(self) -> asyncpg.Connection:
+        """Connect as the one whom no wall holds back; no trigger fires for this connection."""
+        server = self.folder / "platform" / "postgres"
+        connection = await asyncpg.connect(
+            host="127.0.0.1",
+            port=int((server / "port").read_text()),
+            user=SUPERUSER,
+            password=(server / "superuser.password").read_text(),
+            database=roles.DATABASE,
+            timeout=10,
+        )
+        await connection.execute("SET session_replication_role = replica")
+        return connection
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Stack]:
-    """Start everything with its data in *folder*.
+def started(folder: Path, sooner: int = 1) -> Iterator[Stack]:
+    """Start everything with its data in *folder*; tickets come so many times sooner.
 
     Raises:
         Missing: Prometheus or Alertmanager is not installed, or a part did not become ready.
     """
-    prometheus = _program("prometheus")
-    alertmanager = _program("prometheus-alertmanager", "alertmanager")
+    ports = {name: free_port() for name in (*_APIS, "worker-0", "prometheus", "alertmanager")}
+    programs = _programs(folder, ports)
+    folder.chmod(0o711)  # the servers' account, if root starts them, must pass through to its own
     guard = Guard()
-    ports = {name: free_port() for name in ("api", "worker", "prometheus", "alertmanager")}
-    running: list[Running] = []
-    try:
-        with receiving() as calls:
-            stack = Stack(
-                api=f"http://127.0.0.1:{ports['api']}",
-                prometheus=f"http://127.0.0.1:{ports['prometheus']}",
-                alertmanager=f"http://127.0.0.1:{ports['alertmanager']}",
-                calls=calls,
-                home=folder / "platform",
-                faults=folder / "faults",
-                running=running,
-            )
+    guard.remove(folder)  # also when we are killed
+    with receiving() as calls:
+        stack = Stack(folder, ports, calls, guard, programs)
+        try:
             stack.inject("")
-            _write_configurations(folder, ports, calls.port)
-            running.append(_alertmanager(alertmanager, folder, ports["alertmanager"], guard))
-            running.append(_platform(folder, ports, guard))
-            _wait(lambda: _answers(f"{stack.api}/readyz"), running[-1])
-            stack.home = _home_of(folder)
-            running.append(_prometheus(prometheus, folder, ports["prometheus"], guard))
-            _wait(lambda: _answers(f"{stack.prometheus}/-/ready"), running[-1])
+            write_configurations(folder, ports, calls.port, sooner)
+            stack.start("alertmanager", "/-/ready")
+            stack.start("api-0", "/readyz")
+            stack.start("api-1", "/readyz")
+            stack.start("worker-0", "/readyz")
+            stack.start("prometheus", "/-/ready")
             yield stack
-    finally:
-        for one in reversed(running):
-            one.stop(within_seconds=45)
-        guard.close()
+        finally:
+            for one in reversed(stack.running.values()):
+                one.stop(within_seconds=60)
+            guard.close()
 
 
-def configuration_of_prometheus(ports: dict[str, int]) -> dict[str, Any]:
-    """Scrape as the charts do: labels of pods come from outside, labels of ours stay."""
-    return {
-        "global": {"scrape_interval": EVERY, "evaluation_interval": EVERY},
-        "rule_files": ["rules/*.yaml"],
-        "alerting": {
-            "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports['alertmanager']}"]}]}],
-        },
-        "scrape_configs": [
-            {
-                "job_name": f"telemed-{name}",
-                "honor_labels": True,
-                "static_configs": [
-                    {"targets": [f"127.0.0.1:{ports[name]}"], "labels": {"namespace": "local", "pod": f"{name}-0"}}
-                ],
-            }
-            for name in ("api", "worker")
-        ],
-    }
-
-
-def configuration_of_alertmanager(receiver: int) -> dict[str, Any]:
-    """Give the committed routes and inhibitions, with our own receiver in place of the one that they name."""
-    committed = yaml.safe_load(ALERTMANAGER.read_text())
-    for one in committed["receivers"]:
-        for hook in one["webhook_configs"]:
-            hook["url"] = f"http://127.0.0.1:{receiver}/{one['name']}"
-    return dict(committed)
-
-
-def _write_configurations(folder: Path, ports: dict[str, int], receiver: int) -> None:
-    (folder / "rules").mkdir()
-    for file in RULES.glob("*.yaml"):
-        rules = yaml.safe_load(file.read_text())
-        for group in rules["groups"]:
-            if group.get("interval") == "15s":
-                del group["interval"]  # as often as we scrape
-        (folder / "rules" / file.name).write_text(yaml.safe_dump(rules))
-    (folder / "prometheus.yml").write_text(json.dumps(configuration_of_prometheus(ports)))
-    (folder / "alertmanager.yml").write_text(json.dumps(configuration_of_alertmanager(receiver)))
-
-
-def _platform(folder: Path, ports: dict[str, int], guard: Guard) -> Running:
-    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
-    environment |= {
+def _programs(folder: Path, ports: dict[str, int]) -> dict[str, Program]:
+    cli = [sys.executable, "-m", "telemed.cli"]
+    ours = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON} | {
         "TELEMED_HOME": str(folder / "platform"),
-        "WORKER_MANAGEMENT_PORT": str(ports["worker"]),
-        "ACCESS_TOKEN_SECONDS": "3600",  # the traffic logs in once
         "LOOK_FAULTS": str(folder / "faults"),
-        "PYTHONPATH": os.pathsep.join([str(FAULTS), str(ROOT / "services")]),
+        "PYTHONPATH": os.pathsep.join([str(FAULTS), str(ROOT / "services"), str(ROOT)]),
+        "DRAIN_SECONDS": "0",
     }
-    command = [sys.executable, "-m", "telemed.cli", "run", "--port", str(ports["api"])]
-    return _start("platform", command, folder, guard, environment, signal.SIGINT)
+
+    def program(name: str, command: list[str], stop: signal.Signals = signal.SIGTERM, **more: str) -> Program:
+        log, pid_file = folder / f"{name}.log", folder / f"{name}.pid"
+        return Program(name, command, log, pid_file, stop, environment=ours | more, folder=folder)
+
+    run = [sys.executable, "-m", "observability.look.without_worker", str(ports["api-0"])]
+    return {
+        "alertmanager": program("alertmanager", _alertmanager(folder, ports["alertmanager"])),
+        "prometheus": program("prometheus", _prometheus(folder, ports["prometheus"])),
+        "api-0": program("api-0", run, signal.SIGINT),  # and with it the servers
+        "api-1": program("api-1", [*cli, "serve", "all"], PORT=str(ports["api-1"])),
+        "worker-0": program("worker-0", [*cli, "work"], MANAGEMENT_PORT=str(ports["worker-0"])),
+    }
 
 
-def _prometheus(program: str, folder: Path, port: int, guard: Guard) -> Running:
-    command = [
-        program,
+def _prometheus(folder: Path, port: int) -> list[str]:
+    return [
+        _program("prometheus"),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--enable-feature=exemplar-storage",
         "--log.level=warn",
     ]
-    return _start("prometheus", command, folder, guard, dict(os.environ), signal.SIGTERM)
 
 
-def _alertmanager(program: str, folder: Path, port: int, guard: Guard) -> Running:
-    command = [
-        program,
+def _alertmanager(folder: Path, port: int) -> list[str]:
+    return [
+        _program("prometheus-alertmanager", "alertmanager"),
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'alertmanager'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
         "--log.level=warn",
     ]
-    return _start("alertmanager", command, folder, guard, dict(os.environ), signal.SIGTERM)
-
-
-def _start(
-    name: str, command: list[str], folder: Path, guard: Guard, environment: dict[str, str], stop: signal.Signals
-) -> Running:
-    program = Program(
-        name,
-        command,
-        log=folder / f"{name}.log",
-        pid_file=folder / f"{name}.pid",
-        stop_signal=stop,
-        environment=environment,
-        folder=folder,
-    )
-    return program.start(guard)
 
 
 def _program(*names: str) -> str:
@@ -218,30 +209,8 @@ def _program(*names: str) -> str:
     raise Missing(f"{names[0]} is not installed; `make observe-deps` installs it.")
 
 
-def _home_of(folder: Path) -> Path:
-    """Find where the platform keeps its state: elsewhere, if its servers' account cannot enter the folder."""
-    for line in (folder / "platform.log").read_text().splitlines():
-        if "the data are in " in line:
-            return Path(line.partition("the data are in ")[2].rstrip(". "))
-    return folder / "platform"
-
-
-def _family(pid: int) -> list[int]:
-    """Give a process and its children; PostgreSQL's are in sessions of their own."""
-    said = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [pid, *(int(child) for child in said.stdout.split())]
-
-
 def _answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _wait(is_there: Callable[[], bool], running: Running) -> None:
-    deadline = time.monotonic() + _READY_WITHIN_SECONDS
-    while not is_there():
-        if running.has_ended() or time.monotonic() > deadline:
-            raise Missing(f"{running.name} did not start; the end of its log:\n{running.last_words()}")
-        time.sleep(0.1)

@@ -1,12 +1,18 @@
-"""Lets a share of the requests fail or be slow, as a file says; for processes that have this folder on PYTHONPATH.
+"""Lets requests fail or wait, as a file says; for processes that have this folder on PYTHONPATH.
 
 No production code knows of it. What fails fails inside of the application, so that the platform itself answers and
-counts it. The file (LOOK_FAULTS) holds one line: `errors 0.05`, `slow 0.3 0.4` (share, seconds), or nothing.
+counts it. The file (LOOK_FAULTS) holds one line, or nothing:
+
+    errors 0.05      this share of the requests ends in an exception
+    slow 0.3 0.4     this share of the requests waits so many seconds
+    block 0.6 0.2    the event loop is blocked for so many seconds, free for so many, and so on
 """
 
 import asyncio
+import functools
 import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,7 @@ from telemed.kernel.http import app
 
 _FILE = Path(os.environ["LOOK_FAULTS"])
 _SPARED = frozenset({"/livez", "/readyz", "/metrics"})
+_LOOK_SECONDS = 0.5
 _at_the_edge = app.at_the_edge
 
 
@@ -26,13 +33,29 @@ class _Faulty:
         self._inner = inner
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        _blocking()
         if scope["path"] not in _SPARED:
             kind, *numbers = _in_force()
-            if numbers and random.random() < float(numbers[0]):
+            if kind in {"errors", "slow"} and random.random() < float(numbers[0]):
                 if kind == "errors":
                     raise Injected
                 await asyncio.sleep(float(numbers[1]))
         await self._inner(scope, receive, send)
+
+
+@functools.cache
+def _blocking() -> asyncio.Task[None]:
+    """Begin to block once the loop runs, and once only."""
+    return asyncio.create_task(_block())
+
+
+async def _block() -> None:
+    """Keep the event loop from its work for as long as the file says so."""
+    while True:
+        kind, *numbers = _in_force()
+        if kind == "block":
+            time.sleep(float(numbers[0]))  # noqa: ASYNC251 - this is the fault
+        await asyncio.sleep(float(numbers[1]) if kind == "block" else _LOOK_SECONDS)
 
 
 def _in_force() -> list[str]:
