@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from pydantic import SecretStr
 from tests.support.events import LoggedEvents
 
@@ -24,6 +24,7 @@ from telemed.kernel.telemetry.rendering import Done
 from telemed.kernel.telemetry.spans import Kind, look_at, look_away, span
 from telemed.kernel.telemetry.tracing import Tracing
 
+CONTEXT = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOT_SAMPLED = CALLER[:-2] + "00"
 
@@ -193,6 +194,7 @@ def test_only_what_is_on_the_list_leaves_the_process() -> None:
         spoken.context,
         attributes=spoken.attributes,
         events=[],
+        links=[Link(CONTEXT, {"note": "secret"})],
         status=Status(StatusCode.ERROR, "ValueError: secret"),
         start_time=1,
         end_time=2,

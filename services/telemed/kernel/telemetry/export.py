@@ -208,7 +208,7 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
             )
             for event in span.events
         ],
-        links=span.links,
+        links=(),  # we make none, and those of others carry attributes and a `tracestate`
         kind=span.kind,
         status=Status(span.status.status_code),
         start_time=span.start_time,
