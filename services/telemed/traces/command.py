@@ -29,8 +29,10 @@ def trace(  # noqa: PLR0913 - each is an option of the command line
     jobs: Annotated[bool, typer.Option("--jobs", help="Also runs of the worker's jobs.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     verbose: Annotated[bool, typer.Option("--verbose", help="With the text of statements.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The spans of one trace as JSON.")] = False,
-    directory: Annotated[Path | None, typer.Option(help="Instead of that of `make run`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: the list, or the spans of one trace.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option(envvar="TRACE_DIRECTORY", help="Instead of that of `make run`.")
+    ] = None,
 ) -> None:
     """Show the latest traces, or one of them as a waterfall."""
     traces = _read(directory or LOCAL_PLATFORM_FILE.parent / "traces")
@@ -38,9 +40,13 @@ def trace(  # noqa: PLR0913 - each is an option of the command line
         summaries = map(summary_of, traces.values())
         wanted = [one for one in summaries if _is_wanted(one, failed=failed, route=route, jobs=jobs)]
         wanted.sort(key=lambda one: one.seconds if slowest else one.root.started_at.timestamp(), reverse=True)
-        typer.echo(table(wanted[:limit], _style()))
+        if not wanted and not as_json:
+            raise SettingsProblem(
+                f"None of the {len(traces)} traces that were kept is like that; --jobs shows jobs, too."
+            )
+        typer.echo(_listed(wanted[:limit]) if as_json else table(wanted[:limit], _style()))
         return
-    spans = traces[find(traces, which)]
+    spans = traces[find(traces, which.removeprefix("0x"))]
     if as_json:
         typer.echo(json.dumps([asdict(span) for span in spans], indent=2, default=str))
     else:
@@ -83,6 +89,10 @@ def _read(directory: Path) -> Traces:
 
 def _is_wanted(one: Summary, *, failed: bool, route: str, jobs: bool) -> bool:
     return (one.failed or not failed) and route in one.root.name and (jobs or not one.root.is_job)
+
+
+def _listed(summaries: Sequence[Summary]) -> str:
+    return json.dumps([asdict(one) for one in summaries], indent=2, default=str)
 
 
 def _style() -> Style:

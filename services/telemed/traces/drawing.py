@@ -50,14 +50,20 @@ def summary_of(spans: Sequence[SpanLine]) -> Summary:
 
 def table(summaries: Sequence[Summary], style: Style) -> str:
     """Draw the list."""
-    lines = [style.dim(f"{'began':12} {'took':>10}  {'spans':>5}  {'trace':32}  what")]
+    lines = [style.dim(f"{'began':12} {'took':>10}  {'spans':>5}  {'status':6}  {'trace':32}  what")]
     for one in summaries:
         line = (
             f"{one.root.started_at:%H:%M:%S.%f}"[:12]
-            + f" {_ms(one.seconds):>10}  {one.spans:>5}  {one.trace_id}  {one.root.name}  ({', '.join(one.services)})"
+            + f" {_ms(one.seconds):>10}  {one.spans:>5}  {_status(one):6}  {one.trace_id}"
+            + f"  {one.root.name}  ({', '.join(one.services)})"
         )
         lines.append(style.red(line) if one.failed else line)
     return "\n".join(lines)
+
+
+def _status(one: Summary) -> str:
+    # In words too, because most places where this is read have no colours.
+    return "failed" if one.failed else str(one.root.attributes.get("http.response.status_code", "ok"))
 
 
 def waterfall(spans: Sequence[SpanLine], style: Style, *, verbose: bool = False) -> str:

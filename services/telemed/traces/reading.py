@@ -40,7 +40,12 @@ def read_spans(directory: Path) -> Spans:
     """Read every file of the folder; a line that is half written, or none of ours, is counted and left out."""
     found, broken = [], 0
     for file in sorted(directory.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # its turn ended just now, or it is none of ours
+            broken += 1
+            continue
+        for line in text.splitlines():
             span = parsed(line)
             if span is None:
                 broken += 1
@@ -53,20 +58,32 @@ def parsed(line: str) -> SpanLine | None:
     """Read one line; None if it is no span."""
     try:
         given = json.loads(line)
-        started_at = datetime.fromisoformat(given["start_time"])
+        started_at, ended_at = _instant(given["start_time"]), _instant(given["end_time"])
         return SpanLine(
             trace_id=given["context"]["trace_id"].removeprefix("0x"),
             span_id=given["context"]["span_id"].removeprefix("0x"),
             parent_id=(given["parent_id"] or "").removeprefix("0x") or None,
-            name=str(given["name"]),
-            service=str(given["resource"]["attributes"].get("service.name", "?")).removeprefix("telemed-"),
+            name=_printable(given["name"]),
+            service=_printable(given["resource"]["attributes"].get("service.name", "?")).removeprefix("telemed-"),
             started_at=started_at,
-            seconds=max(0.0, (datetime.fromisoformat(given["end_time"]) - started_at).total_seconds()),
+            seconds=max(0.0, (ended_at - started_at).total_seconds()),
             failed=given["status"]["status_code"] == "ERROR",
             attributes=dict(given["attributes"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the last: a million brackets
         return None
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone cannot be compared with the others")
+    return at
+
+
+def _printable(text: object) -> str:
+    # A name ends on somebody's terminal, where escape sequences are orders.
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
 
 
 def by_trace(spans: Iterable[SpanLine]) -> dict[str, list[SpanLine]]:

@@ -1,6 +1,6 @@
 """Puts the spans of one trace below one another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from telemed.traces.reading import SpanLine
@@ -26,14 +26,15 @@ def branches(spans: Sequence[SpanLine]) -> list[Branch]:
     for span in spans:
         below.setdefault(span.parent_id, []).append(span)
     seen: set[str] = set()
-
-    def walk(span: SpanLine, depth: int) -> Iterator[Branch]:
-        if span.span_id in seen:
-            return
-        seen.add(span.span_id)
-        yield Branch(span, depth)
-        for child in below.get(span.span_id, []):
-            yield from walk(child, depth + 1)
-
-    found = [branch for root in roots_of(spans) for branch in walk(root, 0)]
-    return found + [branch for span in spans if span.span_id not in seen for branch in walk(span, 0)]
+    found = []
+    for first in (*roots_of(spans), *spans):
+        # Not by recursion: a file may hold a chain of any length.
+        waiting = [Branch(first, 0)]
+        while waiting:
+            branch = waiting.pop()
+            if branch.span.span_id in seen:
+                continue
+            seen.add(branch.span.span_id)
+            found.append(branch)
+            waiting += [Branch(child, branch.depth + 1) for child in reversed(below.get(branch.span.span_id, []))]
+    return found

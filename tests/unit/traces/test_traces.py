@@ -58,7 +58,11 @@ def test_a_line_is_read_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", line()[:-20], "[]", "null", line(context={}), line(start_time="noon"), "\x00"]
+    "text",
+    [
+        *("", "{", "[]", "null", "\x00", "[" * 100_000, line()[:-20]),
+        *(line(context={}), line(start_time="noon"), line(start_time="2026-11-26T12:00:00")),
+    ],
 )
 def test_what_is_no_span_is_none(text: str) -> None:
     """Half a line that is just being written, or somebody else's."""
@@ -71,6 +75,21 @@ def test_files_of_all_processes_are_read_and_broken_lines_counted(tmp_path: Path
     (tmp_path / "telemed-worker.older.jsonl").write_bytes(b"\xff\xfe\n" + line().encode())
     found = read_spans(tmp_path)
     assert (len(found.all), found.broken) == (2, 2)
+
+
+def test_what_is_no_file_is_counted_as_well(tmp_path: Path) -> None:
+    """A file that takes its turn just now is gone, and no reason to show nothing."""
+    (tmp_path / "telemed-all.jsonl").write_text(line())
+    (tmp_path / "telemed-gone.jsonl").symlink_to(tmp_path / "nowhere")
+    found = read_spans(tmp_path)
+    assert (len(found.all), found.broken) == (1, 1)
+
+
+def test_names_give_no_orders_to_a_terminal() -> None:
+    """Whoever can write into the folder could otherwise clear the screen, or retitle it."""
+    read = parsed(line(name="GET /\x1b[2J\nä"))
+    assert read is not None
+    assert read.name == "GET /?[2J?ä"
 
 
 def test_the_waterfall_shows_who_is_below_whom_and_when() -> None:
@@ -106,6 +125,18 @@ def test_spans_without_a_parent_are_roots_and_circles_end() -> None:
     assert found == [("POST /booking/slots/book", 0), ("lost", 0), ("a", 0), ("b", 1)]
 
 
+def test_a_chain_of_any_length_is_shown() -> None:
+    """A file may hold one that is deeper than a program may call itself."""
+    chain = [span("a", str(place), str(place - 1), at=place, ms=1) for place in range(5000)]
+    assert [one.depth for one in branches(chain)] == list(range(5000))
+
+
+def test_the_list_says_in_words_what_failed() -> None:
+    """Colours are on a terminal alone."""
+    assert "failed" in table([summary_of(BOOKING)], Style())
+    assert "failed" not in table([summary_of(BOOKING[:2])], Style())
+
+
 def test_the_list_says_what_took_how_long() -> None:
     """By the root, with everybody who took part."""
     text = table([summary_of(BOOKING)], Style())
@@ -139,6 +170,10 @@ def test_the_command_shows_the_list_a_trace_and_json(tmp_path: Path) -> None:
     assert "GET /a" in listed
     assert "job audit-chain" not in listed
     assert "job audit-chain" in run(app, ["trace", "--jobs", "--directory", str(tmp_path)]).stdout
+    as_json = run(app, ["trace", "--json", "--directory", str(tmp_path)]).stdout
+    assert [one["trace_id"] for one in json.loads(as_json)] == [TRACE]
+    assert "GET /a" in run(app, ["trace"], env={"TRACE_DIRECTORY": str(tmp_path)}).stdout
+    assert "None of the 2" in str(run(app, ["trace", "--failed", "--directory", str(tmp_path)]).exception)
     assert "250.0 ms" in run(app, ["trace", TRACE[:8], "--directory", str(tmp_path)]).stdout
     assert json.loads(run(app, ["trace", TRACE, "--json", "--directory", str(tmp_path)]).stdout)[0]["name"] == "GET /a"
 
