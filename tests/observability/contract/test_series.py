@@ -62,7 +62,7 @@ def test_every_selector_picks_something(shown: dict[str, list[Series]]) -> None:
 def test_every_question_is_answered(gathered: Gathered) -> None:
     """By a real Prometheus, on the run of the test; what asks whether something is wrong, without the condition."""
     if gathered.asked is None:
-        pytest.skip("prometheus is not installed: make twin-deps")
+        pytest.skip("prometheus is not installed: make observe-deps")
     silent = [
         question.where
         for question in questions()
@@ -77,7 +77,7 @@ def test_every_question_is_answered(gathered: Gathered) -> None:
 def test_a_panel_never_draws_what_is_no_number(gathered: Gathered) -> None:
     """NaN is drawn as a gap, or as the last number; a panel says "no data" instead."""
     if gathered.asked is None:
-        pytest.skip("prometheus is not installed: make twin-deps")
+        pytest.skip("prometheus is not installed: make observe-deps")
     boards = [question for question in questions() if question.where.startswith("board")]
     assert len(boards) > 50
     assert not [one.where for one in boards if any(math.isnan(value) for value in gathered.asked[one.query] or [])]
