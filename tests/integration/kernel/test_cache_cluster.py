@@ -103,6 +103,28 @@ def redirections(cluster: RedisCluster) -> str:
     )
 
 
+async def test_a_process_begins_when_it_knows_whom_to_tell(cluster: RedisCluster) -> None:
+    """A cluster that is slow to say who serves what delays the start: the first booking's note must find its place."""
+    async with proxy_to(cluster.nodes[0].port) as proxy:
+        cache = open_cache(cluster.url_of(f"127.0.0.1:{proxy.port}"))
+        proxy.freeze()
+        asyncio.get_running_loop().call_later(2 * BOUND_SECONDS, proxy.thaw)
+
+        async with cache.watched():
+            assert all([await answers(cache, key) for _, key in keys_by_node(cluster)])
+        await cache.close()
+
+
+async def test_a_process_begins_without_redis(cluster: RedisCluster) -> None:
+    """One that is gone, or hangs, keeps nobody from starting."""
+    async with proxy_to(cluster.nodes[0].port) as proxy:
+        proxy.freeze()
+        cache = open_cache(cluster.url_of(f"127.0.0.1:{proxy.port}"))
+        async with asyncio.timeout(10), cache.watched():
+            assert not await answers(cache, "any key")
+        await cache.close()
+
+
 async def test_a_frozen_node_costs_its_own_keys_only(cache: Cache, cluster: RedisCluster) -> None:
     """Its keys cost the bound a few times; the others' answer as ever, and what they hold is trusted as before."""
     (victim, lost), *others = keys_by_node(cluster)

@@ -19,8 +19,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -32,7 +32,9 @@ from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.clock import Clock
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
+from telemed.kernel.telemetry.logs import get_logger
 
+log = get_logger("search")
 _SCHEMA = 1  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
@@ -136,7 +138,7 @@ class SlotShelf:
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
-        with suppress(CacheUnavailable):
+        with _passed_over():
             if change.gone is not None:
                 await self.write_gone([change.gone])
             if change.back is not None:
@@ -168,7 +170,7 @@ class SlotShelf:
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
-        with suppress(CacheUnavailable):
+        with _passed_over():
             await self.write_renewal(doctor_id, *specializations)
 
     async def write_renewal(self, doctor_id: UUID, *specializations: str) -> None:
@@ -306,6 +308,15 @@ class SlotShelf:
                 break
             del self._gone_here[opening]
         self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
+
+
+@contextmanager
+def _passed_over() -> Iterator[None]:
+    try:
+        yield
+    except CacheUnavailable as error:
+        # Until the outbox has said it again, others may show what is gone: worth knowing when somebody wonders.
+        log.warning("search.note_lost", error=str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -26,9 +25,11 @@ T = TypeVar("T")
 # before this process has noticed.
 _WATCH_SECONDS = 1.0
 _PAUSE_SECONDS = 0.2  # between two looks, however much fails
-# What others must hear of may take so many times as long as a question, and is said so often, to a server that is not
-# known to be ill. One that is merely busy, or a pause of this very process, would otherwise lose notes, and others
-# would show what is gone until the worker repeats them. As many failures open the breaker: few calls pay for an outage.
+_FOUND_WITHIN_SECONDS = 3.0  # of the start; a Redis that is not there keeps nobody from starting
+# What others must hear of may take so many times as long as a question, and is said so often. A server that is merely
+# busy, or a pause of this very process, would otherwise lose notes, and others would show what is gone until the
+# worker repeats them. It has a breaker of its own, which only its own failures open: questions that a busy process
+# lost to their short bound say nothing of the server. As many failures open it: few calls pay for an outage.
 _PATIENCE = 5
 _URGENT_TRIES = OPENS_AFTER
 _REDIS: Attributes = {"db.system.name": "redis"}
@@ -49,22 +50,31 @@ class Cache:
         self._is_cluster = address.mode is Mode.CLUSTER
         self._nodes = Nodes(address, timeout_seconds=_PATIENCE * timeout_seconds, clock=clock, metrics=metrics)
         self._lookout = Lookout(address, self._nodes, timeout_seconds=timeout_seconds)
-        self._finding = Breaker()  # of the search for whoever serves a slot that nobody is known to serve
-        self._wake = asyncio.Event()
+        # Of the search for whoever serves a slot that nobody is known to serve.
+        self._finding, self._insisting = Breaker(), Breaker()
+        self._wake, self._found = asyncio.Event(), asyncio.Event()
         self._answered, self._failed = (metrics.cache_calls.labels(outcome) for outcome in ("answered", "failed"))
 
-    def watched(self) -> AbstractAsyncContextManager[None]:
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
         """Ask all of Redis for a sign of life, and for its topology, every second for as long as the context lasts.
 
         A process without traffic would otherwise not notice that a server was away, and would trust afterwards what
-        others could not correct meanwhile.
+        others could not correct meanwhile. The context begins when somebody is known to serve, or after a moment: the
+        first write of a new process could otherwise not tell the others.
         """
-        return in_background(self._watch())
+        async with in_background(self._watch()):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FOUND_WITHIN_SECONDS):
+                    await self._found.wait()
+            yield
 
     async def _watch(self) -> None:
         while True:
             self._wake.clear()
             await self._lookout.look()
+            if self._nodes.all:
+                self._found.set()
             self._nodes.rebuild_stuck()
             await asyncio.sleep(min(_PAUSE_SECONDS, _WATCH_SECONDS))
             with contextlib.suppress(TimeoutError):
@@ -77,7 +87,7 @@ class Cache:
         """Run one command, pipeline or script on the server that has *key*, bounded in time.
 
         Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open, and is
-        patient and insists while it is closed: for what other processes must hear of if at all possible.
+        patient and insists until that has failed as well: for what other processes must hear of if at all possible.
 
         Raises:
             CacheUnavailable: whatever went wrong; callers go on without the cache.
@@ -87,15 +97,14 @@ class Cache:
             try:
                 return await self._run_once(slot, command, urgent=urgent)
             except CacheUnavailable:
-                node = self._nodes.serving(slot)
-                if node is None or node.breaker.is_open:
+                if self._insistence(slot).is_open:
                     raise
         return await self._run_once(slot, command, urgent=urgent)
 
     async def _run_once(
         self, slot: int, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool
     ) -> T:
-        node = await self._node(slot)
+        node = await self._node(slot, urgent=urgent)
         try:
             return await self._ask(node, slot, command, urgent=urgent)
         except MovedError as moved:
@@ -158,18 +167,27 @@ class Cache:
         # In a cluster slots move one by one, so only keys of the same slot are certain to stay together.
         return slot_of(key) if self._is_cluster else None
 
-    async def _node(self, slot: int) -> Node:
+    def _insistence(self, slot: int) -> Breaker:
+        """Give the breaker of what is urgent: while it is closed, such calls are patient and insist."""
         node = self._nodes.serving(slot)
-        if node is None and self._finding.may_try():
+        return node.insistence if node is not None else self._insisting
+
+    def _bound(self, insistence: Breaker, *, urgent: bool) -> float:
+        return self._timeout * (_PATIENCE if urgent and not insistence.is_open else 1)
+
+    async def _node(self, slot: int, *, urgent: bool) -> Node:
+        node = self._nodes.serving(slot)
+        if node is None and (urgent or self._finding.may_try()):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(self._bound(self._insisting, urgent=urgent)):
                     await self._lookout.look()
             node = self._nodes.serving(slot)
             if node is None:
-                self._finding.failed()
+                (self._insisting if urgent else self._finding).failed()
         if node is None:
             raise CacheUnavailable("nobody is known to serve this")
         self._finding.succeeded()
+        self._insisting.succeeded()
         return node
 
     async def _ask(
@@ -178,10 +196,9 @@ class Cache:
         if not (urgent or node.breaker.may_try()):
             raise CacheUnavailable("breaker open")
         client = node.client
-        patience = _PATIENCE if urgent and not node.breaker.is_open else 1
         try:
             with self._timed(node.endpoint):
-                async with asyncio.timeout(patience * self._timeout):
+                async with asyncio.timeout(self._bound(node.insistence, urgent=urgent)):
                     answer = await command(client)
         except AskError as error:
             # Also MOVED. The server is well, but the slot is on its way to another: only a look knows when it is there.
@@ -193,6 +210,8 @@ class Cache:
         except Exception as error:
             if node.client is client:  # not of one that has been thrown away meanwhile
                 self._nodes.note_failure(node, error)
+                if urgent:
+                    node.insistence.failed()
             self._wake.set()
             raise CacheUnavailable(type(error).__name__) from error
         self._nodes.note_success(node)

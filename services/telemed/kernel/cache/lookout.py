@@ -17,6 +17,9 @@ log = get_logger("cache")
 
 # A look may take longer than a caller would wait: a false alarm costs every process its pages.
 _LOOK_WITHIN_SECONDS = 0.25
+# While nobody is known there are no pages to lose, and a process that is busy with its own start takes long to read
+# what has long been answered; if every look of that time failed, its first writes would have nobody to tell.
+_FIRST_LOOK_WITHIN_SECONDS = 1.0
 
 
 class Lookout:
@@ -25,7 +28,7 @@ class Lookout:
     def __init__(self, address: RedisAddress, nodes: Nodes, *, timeout_seconds: float) -> None:
         self._address = address
         self._nodes = nodes
-        self._timeout = max(timeout_seconds, _LOOK_WITHIN_SECONDS)
+        self._timeout_seconds = timeout_seconds
         self._seeds: dict[Endpoint, redis.asyncio.Redis] = {}
         self._looking: asyncio.Task[None] | None = None
         if address.mode is Mode.STANDALONE:
@@ -37,6 +40,10 @@ class Lookout:
             self._looking = asyncio.create_task(self._look())
         # A caller that gives up leaves it running for the others.
         await asyncio.shield(self._looking)
+
+    @property
+    def _timeout(self) -> float:
+        return max(self._timeout_seconds, _LOOK_WITHIN_SECONDS if self._nodes.all else _FIRST_LOOK_WITHIN_SECONDS)
 
     async def close(self) -> None:
         """Stop looking and close what the looks have opened."""
@@ -121,9 +128,11 @@ class Lookout:
 
     def _connected(self, seed: Endpoint) -> "redis.asyncio.Redis":
         if self._address.mode is Mode.SENTINEL:
-            client = connect_to_sentinel(self._address, seed, timeout_seconds=self._timeout)
+            client = connect_to_sentinel(self._address, seed, timeout_seconds=_FIRST_LOOK_WITHIN_SECONDS)
         else:
-            client = connect_to_node(self._address, seed, timeout_seconds=self._timeout, on_identity=_ignore)
+            client = connect_to_node(
+                self._address, seed, timeout_seconds=_FIRST_LOOK_WITHIN_SECONDS, on_identity=_ignore
+            )
         self._seeds[seed] = client
         return client
 

@@ -37,6 +37,7 @@ class Node:
     client: "redis.asyncio.Redis"
     doubted_at: datetime  # something may have been lost from all of its slots
     breaker: Breaker = field(default_factory=Breaker)
+    insistence: Breaker = field(default_factory=Breaker)  # of what is urgent; see the cache's client
     data_id: str | None = None  # of the data set that it had when it was last asked
     failing_since: float | None = None  # monotonic; None while it answers
 
@@ -95,6 +96,7 @@ class Nodes:
             log.info("cache.recovered", node=str(node.endpoint))
         node.failing_since = None
         node.breaker.succeeded()
+        node.insistence.succeeded()
         self._show_breakers()
 
     def note_failure(self, node: Node, error: BaseException) -> None:
