@@ -1,0 +1,226 @@
+"""What patients and visitors do: look for a slot, book it, look at it, move or cancel it."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from telemed_load.board import Appointment
+from telemed_load.journeys.turn import Answer, Ask, Step, Turn, nothing_learned, query
+from telemed_load.people import Account, Slot
+from telemed_load.problems import LoadProblem
+
+HOUR = 3600  # seconds
+DAYS_AHEAD = 14  # as far as people look
+
+
+def search(turn: Turn) -> Ask:
+    """Look for slots: of a specialization or of a doctor, the next ones or from some day on."""
+    mix, people, draw = turn.mix.search, turn.board.people, turn.draw
+    chosen = {}
+    if draw.random() < mix.chooses_day_share:
+        # Whole hours, as people choose days and hours: those who choose the same are answered from the cache.
+        chosen["from_"] = _instant((turn.now // HOUR + draw.randint(1, DAYS_AHEAD * 24)) * HOUR)
+    if draw.random() < mix.chooses_doctor_share and people.doctors:
+        doctor = draw.choice(people.doctors).id
+        return Ask("search", query("/booking/slots/search", doctor_id=doctor, limit=mix.limit, **chosen), turn.who)
+    language = draw.choice(people.languages) if draw.random() < mix.chooses_language_share else None
+    path = query(
+        "/booking/slots/search",
+        specialization=draw.choice(people.specializations),
+        language=language,
+        limit=mix.limit,
+        **chosen,
+    )
+    return Ask("search", path, turn.who)
+
+
+def found(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """Remember what is shown, and compare it with what was acknowledged."""
+    if answer.status != 200:
+        return
+    items = answer.json().get("items", [])
+    turn.board.saw([item["id"] for item in items], answer.sent_at)
+    turn.found += [
+        Slot(item["id"], item["doctor"]["id"], _seconds(item["starts_at"]), _seconds(item["ends_at"])) for item in items
+    ]
+
+
+def directory(turn: Turn) -> Ask:
+    """Look at the doctors of a specialization."""
+    chosen = turn.draw.choice(turn.board.people.specializations)
+    return Ask("directory", query("/booking/doctors", specialization=chosen, limit=20), turn.who)
+
+
+def doctor(turn: Turn) -> Ask | None:
+    """Look at a doctor: one whose slot was shown."""
+    if turn.found:
+        chosen = turn.draw.choice(turn.found).doctor_id
+    elif turn.board.people.doctors:
+        chosen = turn.draw.choice(turn.board.people.doctors).id
+    else:
+        return None
+    return Ask("doctor", f"/booking/doctors/{chosen}", turn.who)
+
+
+def book(turn: Turn) -> Ask | None:
+    """Book a slot that was shown and that suits; a journey without a search books from what was published for it."""
+    patient = turn.who
+    if "search" not in turn.steps:
+        given = turn.board.from_stock(turn.number)
+        if given is None:
+            return None
+        slot, patient = given
+        turn.who = patient
+    elif patient is None or (chosen := _suits(turn, patient)) is None:
+        return None
+    else:
+        slot = chosen
+    turn.board.expect(patient, slot)
+    body = {"slot_id": slot.id, "reason": "Load test"}
+    return Ask("book", "/booking/slots/book", patient, body, turn.key(), slot)
+
+
+def was_booked(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """Note what was acknowledged; where somebody was faster, try another slot."""
+    assert ask.slot is not None
+    assert ask.account is not None
+    if answer.status == 201:
+        turn.appointment = Appointment(answer.json()["id"], ask.slot, ask.account)
+        turn.board.booked(turn.appointment, answer.done_at)
+    elif not answer.has_failed:  # otherwise nobody knows, and the time may be taken
+        turn.board.forget(ask.account, ask.slot)
+        turn.found = [slot for slot in turn.found if slot.id != ask.slot.id]
+        turn.tries_left -= 1
+        turn.tries_again = turn.tries_left > 0 and "search" in turn.steps
+
+
+def own_appointment(turn: Turn) -> Ask | None:
+    """Read the appointment."""
+    return _about(turn, "appointment", "/booking/appointments/{}")
+
+
+def own_consultation(turn: Turn) -> Ask | None:
+    """Read the consultation, which has the appointment's id."""
+    return _about(turn, "consultation", "/consultation/{}")
+
+
+def prescription(turn: Turn) -> Ask | None:
+    """Read the prescription."""
+    return _about(turn, "prescription", "/consultation/{}/prescription")
+
+
+def is_there(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """See that what was acknowledged is there, at once."""
+    if answer.status == 404 and ask.appointment is not None:
+        turn.board.broken(f"appointment {ask.appointment.id} was acknowledged, and {ask.path} is not found")
+
+
+def cancel(turn: Turn) -> Ask | None:
+    """Cancel the appointment."""
+    one = turn.appointment
+    if one is None or one.status != "booked":
+        return None
+    turn.board.leaves(one, "cancelling")
+    return Ask("cancel", f"/booking/appointments/{one.id}/cancel", one.patient, None, turn.key(), appointment=one)
+
+
+def was_cancelled(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """Note that the slot is open again."""
+    assert ask.appointment is not None
+    if answer.status == 200:
+        ask.appointment.status = "cancelled"
+        turn.board.left(ask.appointment)
+
+
+def reschedule(turn: Turn) -> Ask | None:
+    """Move the appointment to another slot of its doctor."""
+    one = turn.appointment
+    if one is None or one.status != "booked":
+        return None
+    slot = turn.board.other_slot(one.slot.doctor_id, turn.found, turn.draw)
+    if slot is None or slot.id == one.slot.id or not turn.board.is_free(one.patient, slot):
+        return None
+    turn.board.expect(one.patient, slot)
+    turn.board.leaves(one, "moving")
+    path, body = f"/booking/appointments/{one.id}/reschedule", {"slot_id": slot.id}
+    return Ask("reschedule", path, one.patient, body, turn.key(), slot, one)
+
+
+def was_moved(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """Note that the old appointment is over, and that there is a new one."""
+    assert ask.slot is not None
+    assert ask.appointment is not None
+    old = ask.appointment
+    if answer.status == 200:
+        old.status = "rescheduled"
+        turn.board.left(old)
+        turn.appointment = Appointment(answer.json()["id"], ask.slot, old.patient)
+        turn.board.booked(turn.appointment, answer.done_at)
+    elif not answer.has_failed:
+        turn.board.forget(old.patient, ask.slot)
+        old.status = "booked"  # a refusal changes nothing
+
+
+def login(turn: Turn) -> Ask | None:
+    """Log in with the password; who has none here refreshes, and who cannot do that either goes on as they are."""
+    if turn.who is None or turn.who.password is None:
+        return refresh(turn)
+    body = {"email": turn.who.email, "password": turn.who.password}
+    return Ask("login", "/auth/login", None, body)
+
+
+def refresh(turn: Turn) -> Ask | None:
+    """Get a new access token."""
+    if turn.who is None or turn.who.refresh_token is None:
+        return None
+    # Taken out at once: a refresh token serves once, and of two journeys of one person only one may use it.
+    body, turn.who.refresh_token = {"refresh_token": turn.who.refresh_token}, None
+    return Ask("refresh", "/auth/refresh", None, body)
+
+
+def got_tokens(turn: Turn, ask: Ask, answer: Answer) -> None:
+    """Use the new tokens from now on."""
+    if answer.status == 200 and turn.who is not None:
+        accept(turn.who, answer.json(), time.time())
+
+
+def accept(account: Account, tokens: dict[str, object], now: float) -> None:
+    """Give the account what a login or a refresh has answered."""
+    try:
+        account.token, account.refresh_token = str(tokens["access_token"]), str(tokens["refresh_token"])
+        account.expires_at = now + float(str(tokens["expires_in"]))
+    except (KeyError, ValueError) as error:
+        raise LoadProblem(f"The platform answered a login of {account.email} without tokens.") from error
+
+
+def _suits(turn: Turn, patient: Account) -> Slot | None:
+    soonest = time.time() + 60
+    suiting = [slot for slot in turn.found if slot.begins > soonest and turn.board.is_free(patient, slot)]
+    return turn.draw.choice(suiting) if suiting else None
+
+
+def _about(turn: Turn, kind: str, path: str) -> Ask | None:
+    one = turn.appointment
+    return None if one is None else Ask(kind, path.format(one.id), turn.who, appointment=one)
+
+
+def _instant(seconds: float) -> str:
+    return (datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def _seconds(instant: str) -> float:
+    return datetime.fromisoformat(instant).timestamp()
+
+
+STEPS = {
+    "search": Step(search, found),
+    "directory": Step(directory, nothing_learned),
+    "doctor": Step(doctor, nothing_learned),
+    "book": Step(book, was_booked),
+    "appointment": Step(own_appointment, is_there),
+    "consultation": Step(own_consultation, is_there),
+    "prescription": Step(prescription, is_there),
+    "cancel": Step(cancel, was_cancelled),
+    "reschedule": Step(reschedule, was_moved),
+    "login": Step(login, got_tokens),
+    "refresh": Step(refresh, got_tokens),
+}

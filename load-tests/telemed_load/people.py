@@ -1,0 +1,74 @@
+"""Who takes part in a load and what they start with: made before the window, told to every worker."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass
+class Account:
+    """Somebody with a session, and what their client remembers."""
+
+    id: str
+    email: str
+    token: str
+    expires_at: float  # seconds since 1970
+    refresh_token: str | None = None
+    password: str | None = None
+    consistency: str | None = None  # what the last write told, so that reads that follow see it
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot that can be booked. Times are seconds since 1970, as plain numbers compare and add up."""
+
+    id: str
+    doctor_id: str
+    begins: float
+    ends: float
+
+
+@dataclass
+class Population:
+    """Everybody, and the slots that their doctors have published for them."""
+
+    patients: list[Account]
+    doctors: list[Account]
+    admins: list[Account]
+    slots: list[Slot]
+    specializations: list[str]
+    languages: list[str]
+    visit_opens_before_seconds: float
+    described: str  # the data set, for the verdict
+    contested: list[Slot] = field(default_factory=list)  # of a stampede, the same for every worker
+
+    def part(self, worker: int, workers: int) -> "Population":
+        """Give one worker its own people; where there are fewer than workers, all share them."""
+        doctors = _every(self.doctors, worker, workers)
+        theirs = {doctor.id for doctor in doctors}
+        return Population(
+            patients=_every(self.patients, worker, workers),
+            doctors=doctors,
+            admins=self.admins,
+            slots=[slot for slot in self.slots if slot.doctor_id in theirs],
+            specializations=self.specializations,
+            languages=self.languages,
+            visit_opens_before_seconds=self.visit_opens_before_seconds,
+            described=self.described,
+            contested=self.contested,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it down, tokens included: for the workers only, never for a result."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, written: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        people = {name: [Account(**one) for one in written[name]] for name in ("patients", "doctors", "admins")}
+        slots = {name: [Slot(**one) for one in written[name]] for name in ("slots", "contested")}
+        return cls(**(written | people | slots))
+
+
+def _every(accounts: Sequence[Account], worker: int, workers: int) -> list[Account]:
+    return list(accounts[worker::workers]) if len(accounts) >= workers else list(accounts)

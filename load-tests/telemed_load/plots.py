@@ -1,0 +1,113 @@
+"""Draws a run: latency over time, percentiles, throughput against latency. PNG, from numbers alone."""
+
+import io
+import math
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from telemed_load.latency import Milliseconds
+from telemed_load.measurements import Measurements
+from telemed_load.shapes import Schedule
+
+READS, WRITES, MUTED = "#1f6f8b", "#c0562f", "#8a8a8a"
+LIMITS = (("reads", READS, 0.2), ("writes", WRITES, 0.5))
+WINDOW = 5  # seconds that a point of latency is made of
+SIZE, DPI = (9.0, 4.2), 110
+PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+
+def draw_all(schedule: Schedule, measured: Measurements) -> dict[str, bytes]:
+    """Give every picture by its name."""
+    pictures: dict[str, Callable[[Figure, Schedule, Measurements], None]] = {
+        "latency": _latency,
+        "percentiles": _percentiles,
+        "throughput": _throughput,
+    }
+    return {name: _drawn(draw, schedule, measured) for name, draw in pictures.items()}
+
+
+def _drawn(draw: Callable[[Figure, Schedule, Measurements], None], schedule: Schedule, measured: Measurements) -> bytes:
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    draw(figure, schedule, measured)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _windows(measured: Measurements, which: str, seconds: float) -> list[tuple[float, Milliseconds]]:
+    """Give the sample of each window of the run, by its middle."""
+    windows = []
+    for begin in range(0, math.ceil(seconds), WINDOW):
+        part = [measured.seconds[at] for at in range(begin, begin + WINDOW) if at in measured.seconds]
+        sample = Milliseconds.sum(getattr(second, which) for second in part)
+        if sample.count:
+            windows.append((begin + WINDOW / 2, sample))
+    return windows
+
+
+def _latency(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
+    seconds = schedule.profile.seconds
+    for which, color, limit in LIMITS:
+        windows = _windows(measured, which, seconds)
+        at = [middle for middle, _ in windows]
+        above.plot(at, [_ms(one, 0.95) for _, one in windows], color=color, label=f"{which}, p95")
+        above.plot(at, [_ms(one, 0.5) for _, one in windows], color=color, alpha=0.4, lw=1, label=f"{which}, median")
+        above.axhline(limit * 1000, color=color, ls=":", lw=1)
+    above.set(yscale="log", ylabel="ms from the intended start", title=schedule.profile.title)
+    above.legend(fontsize="small", ncols=4, loc="upper left")
+    ticks = sorted(measured.seconds)
+    below.plot(ticks, [measured.seconds[at].all.count for at in ticks], color=MUTED, lw=0.8, label="requests")
+    failed = [measured.seconds[at].all.never for at in ticks]
+    below.fill_between(ticks, failed, color="#b00020", label="failed", step="mid")
+    below.plot(ticks, [schedule.requests_per_second(at) for at in ticks], color="black", lw=1, label="intended rate")
+    below.set(xlabel="seconds (dotted: the limit of the p95)", ylabel="a second", ylim=(0, None))
+    below.legend(fontsize="small", ncols=3, loc="upper left")
+
+
+def _percentiles(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
+    axes = figure.subplots()
+    places = [-math.log10(1 - ratio) for ratio in PERCENTILES]
+    for which, color, limit in LIMITS:
+        whole = Milliseconds.sum(getattr(second, which) for second in measured.seconds.values())
+        if not whole.count:
+            continue
+        axes.plot(places, [_ms(whole, ratio) for ratio in PERCENTILES], color=color, marker="o", ms=3,
+                  label=f"{which} ({whole.count} requests)")  # fmt: skip
+        axes.axhline(limit * 1000, color=color, ls=":", lw=1)
+    axes.set_xticks(places, [f"p{100 * ratio:g}" for ratio in PERCENTILES])
+    axes.set(yscale="log", ylabel="ms from the intended start", title=f"{schedule.profile.title}: percentiles")
+    if measured.seconds:
+        axes.legend(fontsize="small")
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _throughput(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
+    axes = figure.subplots()
+    for which, color, limit in LIMITS:
+        windows = _windows(measured, which, schedule.profile.seconds)
+        together = dict(_windows(measured, "all", schedule.profile.seconds))
+        rates = [together[middle].count / WINDOW for middle, _ in windows]
+        axes.scatter(
+            rates, [_ms(one, 0.95) for _, one in windows], s=12, color=color, label=f"{which}, p95 of {WINDOW} s"
+        )
+        axes.axhline(limit * 1000, color=color, ls=":", lw=1)
+    axes.set(
+        yscale="log",
+        xlabel="requests a second, all together",
+        ylabel="ms from the intended start",
+        title=f"{schedule.profile.title}: throughput against latency",
+    )
+    if measured.seconds:
+        axes.legend(fontsize="small")
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _ms(sample: Milliseconds, ratio: float) -> float:
+    """Give the quantile for a picture; what was never served has no place in it."""
+    return _finite(sample.quantile(ratio) * 1000)
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.nan
