@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure lint typecheck format lock observe observe-deps test-observe dashboards slo openapi charts charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure load lint typecheck format lock observe observe-deps test-observe dashboards slo openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,24 @@ test-guards: install-dev ## Take each guard of the twin away and see its drill f
 
 measure: install-dev ## Measure anew what a request costs in CPU, for `telemed capacity`; takes three minutes
 	@$(BIN)/python load-tests/bench/measure.py
+
+# make load                                        a day of 100,000 consultations, played in three minutes
+# make load SHAPE=surge                            or steady, spike, stampede, soak, breakpoint
+# make load PROFILE=my.yaml URL=http://host:3000   a profile and a platform of your own
+# make load SCALE=10                               ten times as many; SECONDS=60 another length
+# make load SECRET=.telemed/platform.env           with people of a data set (load-tests/dataset) of that platform
+# make load PROCESSES=2                            two generators that share the load
+SHAPE ?= day
+PROFILE ?=
+URL ?=
+SCALE ?=
+SECONDS ?=
+SECRET ?=
+PROCESSES ?=
+load: install-dev ## Load the platform as on a day, and judge it: met, missed or invalid (load-tests/README.md)
+	@PYTHONPATH=load-tests exec $(BIN)/python -m telemed_load --profile "$(or $(PROFILE),$(SHAPE))" \
+		$(if $(URL),--url "$(URL)") $(if $(SCALE),--scale $(SCALE)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SECRET),--secret "$(SECRET)") $(if $(PROCESSES),--workers $(PROCESSES))
 
 lint: install-dev ## Check style, formatting and the floors of imports
 	@$(BIN)/python -m ruff check .

@@ -57,6 +57,11 @@ class Job:
         """Read the file."""
         return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
 
+    @staticmethod
+    def read_result(file: Path) -> Measurements:
+        """Read what `write_result` wrote."""
+        return Measurements.from_json(json.loads(file.read_text(encoding="utf-8")))
+
     def write_result(self, measured: Measurements) -> None:
         """Write what was measured: whole or not at all."""
         target = Path(self.result)

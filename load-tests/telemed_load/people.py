@@ -40,6 +40,7 @@ class Population:
     languages: list[str]
     visit_opens_before_seconds: float
     described: str  # the data set, for the verdict
+    run: str = ""  # tells its idempotency keys from those of a run before, whose seed may be the same
     contested: list[Slot] = field(default_factory=list)  # of a stampede, the same for every worker
 
     def part(self, worker: int, workers: int) -> "Population":
@@ -55,6 +56,7 @@ class Population:
             languages=self.languages,
             visit_opens_before_seconds=self.visit_opens_before_seconds,
             described=self.described,
+            run=self.run,
             contested=self.contested,
         )
 

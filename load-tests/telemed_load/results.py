@@ -83,7 +83,11 @@ def result_of(
 
 
 def write(folder: Path, result: dict[str, Any], schedule: Schedule, measured: Measurements) -> list[Path]:
-    """Write everything; the latest verdict comes last, when all that it speaks of is there."""
+    """Write everything; the latest verdict comes last, when all that it speaks of is there.
+
+    Raises:
+        LoadProblem: the folder cannot be written (any more).
+    """
     stamp = result["date"].replace(":", "").replace("-", "").partition("+")[0]
     name = f"load-{Path(result['profile']).stem}-{stamp}"
     pictures = draw_all(schedule, measured)
@@ -92,8 +96,9 @@ def write(folder: Path, result: dict[str, Any], schedule: Schedule, measured: Me
         for picture, content in pictures.items():
             written.append(folder / f"{name}-{picture}.png")
             written[-1].write_bytes(content)
-        written.append(folder / f"{name}.html")
-        written[-1].write_text(page(result, pictures), encoding="utf-8")
+        for target in (folder / f"{name}.html", folder / "load-latest.html"):
+            target.write_text(page(result, pictures), encoding="utf-8")
+            written.append(target)
         text = json.dumps(result, indent=2) + "\n"
         for target in (folder / f"{name}.json", folder / LATEST):
             draft = target.with_name(f".{target.name}.draft")

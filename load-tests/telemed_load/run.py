@@ -1,7 +1,7 @@
 """One run from beginning to end: people, load, look afterwards, verdict. Locust runs in a process of its own."""
 
-import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -97,6 +97,7 @@ def _people(there: Target, profile: Profile, client: httpx.Client) -> Population
     try:
         population = accounts.people(profile, client)
         publish(population, profile, client)
+        population.run = secrets.token_hex(6)
     except httpx.HTTPError as error:
         raise LoadProblem(f"{there.url} did not answer in the preparation: {type(error).__name__}.") from error
     return population
@@ -128,16 +129,16 @@ def _loaded(options: Options, schedule: Schedule, population: Population, url: s
     try:
         file, result = folder / "job.json", folder / "measured.json"
         Job(schedule, population, url, options.metrics or [f"{url}/metrics"], str(result)).write(file)
-        _generate(options, schedule.profile, file, folder)
+        generate(options, schedule.profile, file, folder)
         if not result.exists():
             log = "\n".join(_tail(one) for one in sorted(folder.glob("*.log")))
             raise LoadProblem(f"The generator ended without a result; the end of what it said:\n{log}")
-        return Measurements.from_json(json.loads(result.read_text(encoding="utf-8")))
+        return Job.read_result(result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _generate(options: Options, profile: Profile, job: Path, folder: Path) -> None:
+def generate(options: Options, profile: Profile, job: Path, folder: Path) -> None:
     """Run Locust to its end, with as many workers of this machine as are asked for."""
     common = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
     hands, rate = str(profile.generator.hands), str(SPAWNED_PER_SECOND)

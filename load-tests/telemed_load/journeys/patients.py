@@ -8,7 +8,7 @@ from telemed_load.journeys.turn import Answer, Ask, Step, Turn, nothing_learned,
 from telemed_load.people import Account, Slot
 from telemed_load.problems import LoadProblem
 
-HOUR = 3600  # seconds
+DAY = 24 * 3600  # seconds
 DAYS_AHEAD = 14  # as far as people look
 
 
@@ -17,8 +17,8 @@ def search(turn: Turn) -> Ask:
     mix, people, draw = turn.mix.search, turn.board.people, turn.draw
     chosen = {}
     if draw.random() < mix.chooses_day_share:
-        # Whole hours, as people choose days and hours: those who choose the same are answered from the cache.
-        chosen["from_"] = _instant((turn.now // HOUR + draw.randint(1, DAYS_AHEAD * 24)) * HOUR)
+        # Whole days, as people choose days: those who choose the same are answered from the cache.
+        chosen["from_"] = _instant((turn.now // DAY + draw.randint(1, DAYS_AHEAD)) * DAY)
     if draw.random() < mix.chooses_doctor_share and people.doctors:
         doctor = draw.choice(people.doctors).id
         return Ask("search", query("/booking/slots/search", doctor_id=doctor, limit=mix.limit, **chosen), turn.who)

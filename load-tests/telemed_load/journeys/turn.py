@@ -72,8 +72,8 @@ class Turn:
     tries_again: bool = False  # the last step is to be made once more
 
     def key(self) -> str:
-        """Make an idempotency key: of its own for every wish, the same when a wish is repeated."""
-        return f"load-{self.number}-{self.draw.getrandbits(64):016x}"
+        """Make an idempotency key: of its own for every wish, and never one of an earlier run."""
+        return f"load-{self.board.people.run}-{self.number}-{self.draw.getrandbits(64):016x}"
 
 
 class Step(NamedTuple):

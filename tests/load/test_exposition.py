@@ -1,0 +1,90 @@
+"""The server's own histogram is the second witness: where it tells another story, the run is worth nothing."""
+
+import math
+
+import pytest
+from telemed_load.exposition import Unreadable, compare, compare_all, growth, interpolated
+from telemed_load.gates import Gate, load_gates
+from telemed_load.measurements import Measurements
+from tests.load.samples import measured, page
+
+READS: list[float | None] = [0.02] * 930 + [0.18] * 70
+GATE = next(gate for gate in load_gates() if gate.slo == "reads-latency")
+
+
+def told(run: Measurements, gate: Gate = GATE) -> str:
+    return compare(gate, run, growth(run.scrapes["before"], run.scrapes["after"])).disagreement
+
+
+def run(**after: str) -> Measurements:
+    made = measured({"search": READS})
+    made.scrapes = {"before": [page({})], "after": [after.get("after", page({"search": READS}))]}
+    return made
+
+
+def test_two_that_saw_the_same_agree() -> None:
+    """In every gate, also where nothing was asked."""
+    assert [one.disagreement for one in compare_all(load_gates(), run())] == ["", "", ""]
+
+
+def test_a_tenth_more_at_the_quantile_is_a_contradiction() -> None:
+    """The share within the limit may be the same all the while."""
+    assert "p95" in told(run(after=page({"search": READS}, slower=0.7)))
+
+
+def test_another_share_within_the_limit_is_a_contradiction() -> None:
+    """A fifth of the requests took 190 ms here and 290 there."""
+    here: list[float | None] = [0.02] * 800 + [0.19] * 200
+    made = measured({"search": here})
+    made.scrapes["after"] = [page({"search": [0.02] * 800 + [0.29] * 200})]
+
+    assert "share within the limit" in told(made)
+
+
+def test_requests_of_somebody_else_are_a_contradiction() -> None:
+    """Two loads at once measure one another."""
+    assert "requests: 1000 here, 1200 there" in told(run(after=page({"search": [*READS, *READS[:200]]})))
+
+
+def test_what_no_bucket_can_tell_is_none() -> None:
+    """3 ms here and 1 ms there: both are in the first bucket."""
+    made = measured({"search": [0.003] * 1000})
+    made.scrapes["after"] = [page({"search": [0.001] * 1000})]
+
+    assert told(made) == ""
+
+
+def test_what_was_there_before_is_not_counted() -> None:
+    """Only what grew in the window."""
+    made = run(after=page({"search": [*READS, *READS]}))
+    made.scrapes["before"] = [page({"search": READS})]
+
+    assert told(made) == ""
+
+
+def test_several_processes_are_added_up() -> None:
+    """Each shows its own."""
+    made = run()
+    made.scrapes = {"before": [page({})] * 2, "after": [page({"search": READS[::2]}), page({"search": READS[1::2]})]}
+
+    assert told(made) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ([page({"search": READS})], [page({})], "began anew"),
+        ([page({})], ["# http://x/metrics cannot be read: ConnectionRefusedError"], "ConnectionRefused"),
+        ([], [], "no server"),
+    ],
+)
+def test_pages_that_do_not_cover_the_window_are_said_to(before: list[str], after: list[str], why: str) -> None:
+    """A process that was restarted in between has forgotten."""
+    with pytest.raises(Unreadable, match=why):
+        growth(before, after)
+
+
+def test_a_quantile_lies_on_a_line_within_its_bucket() -> None:
+    """As `histogram_quantile` of Prometheus has it."""
+    assert interpolated({0.1: 50, 0.2: 100, math.inf: 100}, 0.75) == pytest.approx(0.15)
+    assert interpolated({0.1: 50, math.inf: 100}, 0.95) == 0.1

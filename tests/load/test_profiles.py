@@ -1,0 +1,119 @@
+"""The profiles that come along say what their titles promise, and a slip of the finger in one is refused."""
+
+from pathlib import Path
+
+import pytest
+from telemed_load.problems import LoadProblem
+from telemed_load.profile import PROFILES, Day, Stampede, default_scale, load_profile
+from telemed_load.shapes import STAMPEDE, Schedule, hour_factor
+from tests.load.samples import schedule
+
+NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml") if path.stem != "mix")
+
+
+def test_every_shape_has_a_profile() -> None:
+    """Those that the README lists."""
+    assert set(NAMES) == {"day", "steady", "spike", "stampede", "surge", "soak", "breakpoint"}
+
+
+def test_a_day_is_one_of_100_000_consultations() -> None:
+    """On average 35 requests a second, about three times that at the peak."""
+    day = schedule("day")
+    shape = day.profile.shape
+    assert isinstance(shape, Day)
+    rates = [day.requests_per_second(at) for at in range(int(shape.seconds))]
+
+    assert shape.consultations_per_day == 100_000
+    assert 29 <= day.requests_per_consultation <= 32
+    assert 34 <= sum(rates) / len(rates) <= 37
+    assert 2.8 <= max(rates) / (sum(rates) / len(rates)) <= 3.3
+    assert day.consultations_per_second(-5) == day.consultations_per_second(0)
+
+
+def test_as_many_come_as_the_curve_says() -> None:
+    """Consultations of a whole day, in the window, within three standard deviations."""
+    day = schedule("day")
+    came = sum(one.journey == "patient" and one.at >= 0 for one in day.arrivals())
+
+    expected = 100_000 * 180 / 86_400
+    assert abs(came - expected) < 3 * expected**0.5
+
+
+def test_a_spike_is_five_times_as_many() -> None:
+    """From one moment to the next, and back."""
+    spike = schedule("spike")
+
+    assert [round(spike.requests_per_second(at)) for at in (29.9, 30, 49.9, 50)] == [50, 250, 250, 50]
+
+
+def test_a_surge_is_bookings_and_nothing_else() -> None:
+    """333 a second, each one request."""
+    surge = schedule("surge")
+
+    assert {one.journey for one in surge.arrivals()} == {"booking"}
+    assert (surge.requests_per_consultation, surge.requests_per_second(5)) == (1, 333)
+
+
+def test_a_stampede_is_500_at_one_instant_for_each_slot() -> None:
+    """As many rounds as there are slots."""
+    stampede = schedule("stampede")
+    shape = stampede.profile.shape
+    assert isinstance(shape, Stampede)
+    came = list(stampede.arrivals())
+
+    assert {one.journey for one in came} == {STAMPEDE}
+    assert len({one.at for one in came}) == shape.slots
+    assert len(came) == 500 * shape.slots
+
+
+def test_a_breakpoint_rises_until_its_last_step() -> None:
+    """By a quarter each time."""
+    steps = schedule("breakpoint")
+
+    assert [round(steps.requests_per_second(at)) for at in (0, 15, 30)] == [50, 62, 78]
+
+
+def test_a_day_begins_as_it_ends() -> None:
+    """Midnight lies between the last hour and the first."""
+    shape = schedule("day").profile.shape
+    assert isinstance(shape, Day)
+
+    assert hour_factor(shape, 0) == pytest.approx(hour_factor(shape, shape.seconds))
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("title: Again\nsurprise: 1", "surprise"),
+        ("title: Again\nshape: {kind: steady, requests_per_second: -1, seconds: 5}", "requests_per_second"),
+        ("title: [", "no YAML"),
+        ("journeys: {nobody-knows: 1}", "nobody-knows"),
+    ],
+)
+def test_a_slip_of_the_finger_is_named(tmp_path: Path, line: str, word: str) -> None:
+    """A setting that nothing reads is none."""
+    text = (PROFILES / "steady.yaml").read_text()
+    for name in (one.partition(":")[0] for one in line.splitlines()):
+        text = "\n".join(one for one in text.splitlines() if not one.startswith(f"{name}:"))
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{text}\n{line}\n")
+
+    with pytest.raises(LoadProblem, match=word):
+        load_profile(str(file))
+
+
+def test_an_unknown_profile_names_the_known_ones() -> None:
+    """One sentence."""
+    with pytest.raises(LoadProblem, match=r"breakpoint, day, .*surge"):
+        load_profile("weekend")
+
+
+def test_a_small_machine_bears_less() -> None:
+    """One core gets half of what two get; sixteen get no more than the profile says."""
+    assert [default_scale(cores) for cores in (1, 2, 16)] == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_lets_somebody_come(name: str) -> None:
+    """It can be played."""
+    assert next(Schedule(*load_profile(name), 1.0).arrivals()).at < 5
