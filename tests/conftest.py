@@ -26,6 +26,7 @@ from tests.servers import TestServers
 from tests.support.clinic import Clinic
 from tests.support.databases import TestDatabase, clone, ensure_template, unused_name
 from tests.support.events import LoggedEvents, recorded_events
+from tests.support.express import BehindExpress
 from tests.support.people import People
 from tests.support.platform import Platform, running_platform
 from tests.support.settings import NOW, make_settings
@@ -142,13 +143,15 @@ async def resources(settings: Settings, clock: ManualClock, services: tuple[Serv
 
 
 @pytest.fixture
-def app(resources: Resources, services: tuple[Service, ...], monkeypatch: pytest.MonkeyPatch) -> ASGIApp:
-    """The combined application at its edge, which lets everybody in however late the event loop is.
+def app(resources: Resources, services: tuple[Service, ...], monkeypatch: pytest.MonkeyPatch) -> BehindExpress:
+    """The combined application at its edge and on both ways, which lets everybody in however late the event loop is.
 
     The machine that runs the tests is busy with them; who is refused when it is late has tests of its own.
     """
     monkeypatch.setattr(admission, "LATENESS_SECONDS", {})
-    return at_the_edge(build_api(services, resources, with_platform_routes=True), services, resources)
+    return BehindExpress(
+        at_the_edge(build_api(services, resources, with_platform_routes=True), services, resources)
+    )
 
 
 @pytest.fixture

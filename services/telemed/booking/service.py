@@ -40,6 +40,7 @@ SERVICE = Service(
         "GET /booking/doctors": Priority.BROWSING,
         "GET /booking/doctors/{doctor_id}": Priority.BROWSING,
     },
+    memories={"/booking/slots/search": SlotSearch},
     jobs=JOBS,
     subscriptions=SUBSCRIPTIONS,
     open_parts=_open_parts,

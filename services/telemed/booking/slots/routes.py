@@ -63,6 +63,7 @@ async def withdraw_slot(slot_id: UUID, work: DoctorWrites) -> Response:
 async def search_slots(work: AnybodyReads, wanted: Annotated[SearchSlots, Query()]) -> Response:
     """Find open slots in the order of time. A slot that was booked is gone the moment its booking is acknowledged."""
     require_sensible_range(wanted.starts_from, wanted.starts_before)
-    body, age = await work.resources.part(SlotSearch).find(wanted)
+    asked = work.request.scope["query_string"]
+    body, age = await work.resources.part(SlotSearch).find(wanted, asked=asked)
     headers = {} if age is None else {"Age": str(int(age.total_seconds())), "Warning": '110 - "Response is stale"'}
     return Response(body, media_type="application/json", headers=headers)

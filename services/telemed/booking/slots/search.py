@@ -1,14 +1,17 @@
 """Search: what is open, from the shelf if possible, from the database if not."""
 
 from datetime import timedelta
+from functools import partial
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.doctors.schemas import DoctorCard
 from telemed.booking.slots import queries
+from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import FoundSlot, SearchSlots
 from telemed.booking.slots.shelf import Candidate, SlotPage, SlotShelf, page_key
 from telemed.kernel.cache.aside import CacheAside, Loaded
+from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
 
@@ -20,17 +23,26 @@ class SlotSearch:
         self._reads = resources.reads
         self._clock = resources.clock
         self._shelf = shelf
+        fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
+        self._recall = Recall(resources, shelf, fresh_for=fresh_for)
         self._pages = CacheAside(
             "slot_search",
             shelf,
-            fresh_for=timedelta(seconds=resources.settings.search_fresh_seconds),
+            fresh_for=fresh_for,
             stale_for=timedelta(seconds=resources.settings.search_stale_seconds),
             clock=resources.clock,
             metrics=resources.metrics,
         )
 
-    async def find(self, query: SearchSlots) -> tuple[bytes, timedelta | None]:
+    def known(self, asked: bytes) -> Recalled | None:
+        """Give the way to the last answer to this query string, if there is one (kernel/http/express.py)."""
+        answer = self._recall.knows(asked)
+        return partial(self._recall.ask, answer) if answer is not None else None
+
+    async def find(self, query: SearchSlots, *, asked: bytes) -> tuple[bytes, timedelta | None]:
         """Give the page as JSON; its age too, when the primary could not be asked and an older state had to do.
+
+        *asked* is the query string that *query* was read from.
 
         Raises:
             InvalidRequest: the cursor is not one of ours.
@@ -39,7 +51,7 @@ class SlotSearch:
         # A page holds more than it shows, so that it stays full while its slots are being booked.
         spare = max(20, query.limit)
 
-        key = page_key(query)
+        key, doings = page_key(query), self._shelf.doings
 
         async def load(version: str | None) -> Loaded[SlotPage]:
             served = await self._reads.read(
@@ -50,8 +62,11 @@ class SlotSearch:
 
         found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
-        is_dated = found.rescued or self._reads.is_primary_gone
-        return _render(page, query.limit), found.age if is_dated else None
+        body = _render(page, query.limit)
+        if found.rescued or self._reads.is_primary_gone:
+            return body, found.age
+        self._recall.keep(asked, query, page, body, doings=doings)
+        return body, None
 
     async def _load(self, session: AsyncSession, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
         rows = await queries.open_slots(session, query, now=self._clock.now(), after=after, limit=wanted + 1)

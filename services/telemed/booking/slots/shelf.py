@@ -1,15 +1,17 @@
 """Pages of open slots, kept in Redis and corrected at every look.
 
-A page is loaded with more slots than it shows. Two notes correct it without throwing it away:
+A page is loaded with more slots than it shows. Notes correct it without throwing it away:
 
 * *gone*: the slots that were booked or withdrawn, as `id/version`; whoever reads a page leaves them out. A booking
   therefore costs no page, and hits stay hits while bookings run. The version says which opening of the slot is
   gone: one that is cancelled and opens again has a new version, so no note has to be taken back.
+* *state*: a random word per scope, replaced whenever openings of it disappear. While it and the generation are what
+  they were, so is every answer that was made of them (`recall.py`).
 * *generation*: a random word per scope (a doctor, a specialization, everything), with the place in the write-ahead
   log where it began. Whatever adds slots (publishing, a cancellation, a changed entry) replaces it; pages of another
   generation are loaded anew, from a source that has come at least to that place.
 
-Both notes are written after the commit and before the reply, so a slot is gone from search, or back in it, when the
+All notes are written after the commit and before the reply, so a slot is gone from search, or back in it, when the
 client hears of it. What a dead process could not write, the outbox does. Redis may lose any of it at any moment:
 without a generation, pages are void; a set of gone notes has a mark from its beginning, and one without it has lost
 something, so a new generation begins; and where this process has seen Redis fail, pages from before are not trusted.
@@ -19,10 +21,10 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -60,16 +62,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a page that came from the shelf was judged by: while this is so, it need not be judged again."""
+
+    state: tuple[bytes, bytes]  # the scope's generation and its state word, read before the notes were
+    window: int  # of the gone notes
+    loaded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SlotPage:
     """Open slots in the order of time. *has_more* says that the source has some beyond the last."""
 
     candidates: tuple[Candidate, ...]
     has_more: bool
+    standing: Standing | None = None  # of a page that is as fetched from the shelf
 
-    def without(self, gone: set[str], *, now: datetime) -> "SlotPage":
+    def without(self, gone: Collection[str], *, now: datetime) -> "SlotPage":
         """Leave out what is gone and what has begun."""
         kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
-        return SlotPage(kept, self.has_more)
+        return self if len(kept) == len(self.candidates) else replace(self, candidates=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +130,21 @@ def page_key(query: SearchSlots) -> str:
     return f"telemed:search:{{{scope_of(query)}}}:page:{_SCHEMA}:{digest}"
 
 
+def state_keys(scope: str) -> tuple[str, str]:
+    """Give the keys of a scope's generation and of its state word."""
+    return _generation_key(scope), _state_key(scope)
+
+
 def _scope_in(key: str) -> str:
     return key[key.index("{") + 1 : key.index("}")]
 
 
 def _generation_key(scope: str) -> str:
     return f"telemed:search:{{{scope}}}:generation"
+
+
+def _state_key(scope: str) -> str:
+    return f"telemed:search:{{{scope}}}:state"
 
 
 class SlotShelf:
@@ -135,6 +156,7 @@ class SlotShelf:
         self._reads = reads
         # What this very process made disappear, so that its own answers are right even while Redis is away.
         self._gone_here: dict[str, datetime] = {}
+        self._doings = 0
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
@@ -157,16 +179,19 @@ class SlotShelf:
         members: dict[str, set[str]] = {}
         for one in noted:
             for scope in _scopes(one.doctor_id, one.specialization):
-                members.setdefault(self._gone_keys(scope, now)[1], set()).add(f"{one.slot_id.hex}/{one.version}")
+                members.setdefault(scope, set()).add(f"{one.slot_id.hex}/{one.version}")
 
-        def add_to(key: str) -> Callable[[Any], None]:  # redis-py types pipelines as Any
+        def add_to(scope: str, key: str) -> Callable[[Any], None]:  # redis-py types pipelines as Any
             def add(pipe: Any) -> None:
-                pipe.sadd(key, *members[key])
+                pipe.sadd(key, *members[scope])
                 pipe.expire(key, GONE_WINDOW * 3)
+                # After the note: who has read the new word finds the note as well.
+                pipe.set(_state_key(scope), secrets.token_hex(8), ex=_GENERATION_LIVES)
 
             return add
 
-        await self._cache.run_all({key: add_to(key) for key in members}, urgent=True)
+        keys = {scope: self._gone_keys(scope, now)[1] for scope in members}
+        await self._cache.run_all({key: add_to(scope, key) for scope, key in keys.items()}, urgent=True)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
@@ -190,10 +215,10 @@ class SlotShelf:
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
-        notes_key = self._gone_keys(scope, self._clock.now())[1]
-        raw, generation = await self._cache.run(key, lambda redis: _read(redis, key, _generation_key(scope), notes_key))
-        if generation is None:
-            generation = await self._begin_generation(scope)
+        window = _windows(self._clock.now())[1]
+        notes_key = _gone_key(scope, window)
+        raw, state = await self._cache.run(key, lambda redis: _read(redis, key, *state_keys(scope), notes_key))
+        generation = state[0].decode() if state is not None else await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
         if stored is None:
             return Lookup(None, generation)
@@ -204,6 +229,8 @@ class SlotShelf:
         is_trusted = loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(loaded_at)
         is_dry = page.has_more and len(left.candidates) < len(page.candidates) // 2
         is_valid = made_for == generation and is_trusted and not is_dry
+        if is_valid and state is not None and notes.now is not None:
+            left = replace(left, standing=Standing(state, window, loaded_at))
         return Lookup(Entry(left, loaded_at, is_valid), generation)
 
     async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> None:
@@ -229,9 +256,14 @@ class SlotShelf:
             raise CacheUnavailable("notes were lost")
         return value.without(notes.gone, now=now)
 
+    @property
+    def doings(self) -> int:
+        """Count what this process has made disappear: who remembers an answer looks whether it is still the same."""
+        return self._doings
+
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
-        return page.without(set(self._gone_here), now=self._clock.now())
+        return page.without(self._gone_here, now=self._clock.now())
 
     async def required(self, key: str, version: str | None) -> WalPosition | None:
         """Say how far a replica must have come for this page of this generation; None where there are no replicas.
@@ -252,7 +284,7 @@ class SlotShelf:
         wanted = await self._new_generation()
         key = _generation_key(scope)
         notes_keys = self._gone_keys(scope, self._clock.now())[1:]
-        await self._cache.run(key, lambda redis: _begin(redis, key, wanted, notes_keys))
+        await self._cache.run(key, lambda redis: _begin(redis, key, wanted, _state_key(scope), notes_keys))
         return wanted
 
     async def _new_generation(self) -> str:
@@ -269,7 +301,7 @@ class SlotShelf:
         # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
         keys = self._gone_keys(scope, now)
         answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, [*openings, _MARK]))
-        gone, marked = set(self._gone_here), set()
+        gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
         for window, flags in zip(_windows(now), answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
                 self._cache.distrust(keys[1], "not an answer to SMISMEMBER")
@@ -299,9 +331,10 @@ class SlotShelf:
             return None
 
     def _gone_keys(self, scope: str, now: datetime) -> list[str]:
-        return [f"telemed:search:{{{scope}}}:gone:{window}" for window in _windows(now)]
+        return [_gone_key(scope, window) for window in _windows(now)]
 
     def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
+        self._doings += 1
         forget_before = now - GONE_WINDOW
         for opening, noted_at in list(self._gone_here.items()):  # oldest first: dicts keep the order of insertion
             if noted_at > forget_before:
@@ -332,36 +365,49 @@ class _Notes:
         return self.now is None or {_windows(loaded_at)[1], _windows(self.now)[1]} <= self.marked
 
 
+def _gone_key(scope: str, window: int) -> str:
+    return f"telemed:search:{{{scope}}}:gone:{window}"
+
+
+def window_ends_at(window: int) -> datetime:
+    """Say when the next window of gone notes begins."""
+    return datetime.fromtimestamp((window + 1) * GONE_WINDOW.total_seconds(), UTC)
+
+
 def _windows(now: datetime) -> list[int]:
     window = int(now.timestamp() // GONE_WINDOW.total_seconds())
     return [window - 1, window, window + 1]
 
 
-async def _read(redis: Any, key: str, generation_key: str, notes_key: str) -> tuple[bytes | None, str | None]:
-    """Get a page and the generation of its scope, if there is one whose notes are all there."""
+async def _read(
+    redis: Any, key: str, generation_key: str, state_key: str, notes_key: str
+) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
+    """Get a page, and its scope's generation and state word if the scope has both and all of its notes."""
     pipe = redis.pipeline(transaction=False)
     pipe.get(key)
     pipe.get(generation_key)
+    pipe.get(state_key)
     pipe.sismember(notes_key, _MARK)
-    raw, generation, is_marked = await pipe.execute()
-    is_over = generation is None or not is_marked
-    return (raw if isinstance(raw, bytes) else None), (None if is_over else _word(generation))
+    raw, generation, word, is_marked = await pipe.execute()
+    is_over = generation is None or word is None or not is_marked
+    return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
 
 
-async def _begin(redis: Any, generation_key: str, wanted: str, notes_keys: list[str]) -> None:
+async def _begin(redis: Any, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:
     """Begin a generation and its sets of notes, both or neither: a mark under the old one would hide a loss."""
     pipe = redis.pipeline(transaction=True)
     pipe.set(generation_key, wanted, ex=_GENERATION_LIVES)
+    pipe.set(state_key, secrets.token_hex(8), ex=_GENERATION_LIVES)
     for key in notes_keys:
         pipe.sadd(key, _MARK)
         pipe.expire(key, GONE_WINDOW * 3)
     await pipe.execute()
 
 
-def _word(answer: object) -> str:
+def _word(answer: object) -> bytes:
     if not isinstance(answer, bytes):
-        raise TypeError("not a generation")
-    return answer.decode()
+        raise TypeError("not a word of ours")
+    return answer
 
 
 async def _ask_gone(redis: Any, keys: list[str], openings: list[str]) -> list[Any]:

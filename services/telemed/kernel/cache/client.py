@@ -125,7 +125,7 @@ class Cache:
         """
         shares: dict[object, list[str]] = {}
         for key in parts:
-            shares.setdefault(self._share(key), []).append(key)
+            shares.setdefault(self.share(key), []).append(key)
 
         async def write(client: "redis.asyncio.Redis", keys: list[str]) -> None:
             pipe = client.pipeline(transaction=False)
@@ -142,6 +142,11 @@ class Cache:
         )
         for failure in filter(None, results):
             raise failure
+
+    def share(self, key: str) -> object:
+        """Give a word that keys have in common if one question may be about all of them."""
+        # In a cluster slots move one by one, so only keys of the same slot are certain to stay together.
+        return slot_of(key) if self._is_cluster else None
 
     def doubted_at(self, key: str) -> datetime:
         """Say when something may last have been lost where the key lies: distrust what was stored before."""
@@ -162,10 +167,6 @@ class Cache:
         """Close every connection."""
         await self._lookout.close()
         await self._nodes.close()
-
-    def _share(self, key: str) -> object:
-        # In a cluster slots move one by one, so only keys of the same slot are certain to stay together.
-        return slot_of(key) if self._is_cluster else None
 
     def _insistence(self, slot: int) -> Breaker:
         """Give the breaker of what is urgent: while it is closed, such calls are patient and insist."""

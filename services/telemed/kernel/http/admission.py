@@ -59,6 +59,10 @@ class Admission:
         soonest, latest = COME_BACK_SECONDS[priority]
         return Overloaded(retry_after=timedelta(seconds=random.randint(soonest, latest)))  # noqa: S311 - not a secret
 
+    def is_closed_to(self, priority: Priority) -> bool:
+        """Tell whether one more of this priority would be refused now."""
+        return self._reason(priority) is not None
+
     def move(self, priority: Priority, by: int) -> None:
         """Count one more, or one fewer."""
         self._total += by

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette.types import ASGIApp
 
 from telemed.kernel.http.docs import install_docs
 from telemed.kernel.http.middleware import Edge
@@ -49,13 +48,14 @@ def build_api(services: Sequence[Service], resources: Resources, *, with_platfor
     return app
 
 
-def at_the_edge(app: FastAPI, services: Sequence[Service], resources: Resources) -> ASGIApp:
+def at_the_edge(app: FastAPI, services: Sequence[Service], resources: Resources) -> Edge:
     """Put the application behind the middleware that every request passes."""
     return Edge(
         app,
         resources.tracing.instrumented(app),
         service=services[0].name if len(services) == 1 else "all",
         routes=RouteTable.of(services),
+        memories={path: resources.part(kind) for service in services for path, kind in service.memories.items()},
         resources=resources,
     )
 

@@ -14,7 +14,7 @@ from telemed.kernel.telemetry.context import Trace
 BODY_TIMEOUT_SECONDS = 10.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Where the application has not said otherwise. Names in lower case, as ASGI has them.
-_COMMON_HEADERS = [
+COMMON_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
@@ -118,7 +118,7 @@ class Exchange:
         names = {name for name, _ in headers}
         headers.append((b"x-request-id", self.trace.request_id.encode()))
         headers += [(name.lower().encode(), value.encode()) for name, value in self._consistency.response_headers()]
-        headers += [header for header in _COMMON_HEADERS if header[0] not in names]
+        headers += [header for header in COMMON_HEADERS if header[0] not in names]
         if self.closes_connection():
             headers.append((b"connection", b"close"))
         return headers

@@ -14,6 +14,7 @@ from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.http.admission import Admission, Place
 from telemed.kernel.http.deadlines import Countdown, Deadlines
 from telemed.kernel.http.exchange import Exchange
+from telemed.kernel.http.express import Express, Memory, done_request
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
@@ -22,9 +23,9 @@ from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.context import begin_trace, current_trace
-from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.telemetry.logs import get_logger, log_request
 from telemed.kernel.telemetry.rendering import Done
-from telemed.kernel.telemetry.spans import Kind, Sketch, look_at, look_away, span
+from telemed.kernel.telemetry.spans import Sketch, look_at, look_away, span
 
 log = get_logger("http")
 
@@ -36,7 +37,14 @@ class Edge:
     """Surrounds every request of an application."""
 
     def __init__(
-        self, app: ASGIApp, sampled_app: ASGIApp, *, service: str, routes: RouteTable, resources: Resources
+        self,
+        app: ASGIApp,
+        sampled_app: ASGIApp,
+        *,
+        service: str,
+        routes: RouteTable,
+        memories: Mapping[str, Memory],
+        resources: Resources,
     ) -> None:
         settings = resources.settings
         self._app = app
@@ -53,6 +61,14 @@ class Edge:
             settings.admission_limit,
             lateness_seconds=lambda: resources.health.lateness_seconds,
             metrics=resources.metrics,
+        )
+        self.express: Express | None = Express(
+            memories,
+            routes=routes,
+            admission=self._admission,
+            requests=self._requests,
+            tracing=resources.tracing,
+            health=resources.health,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,24 +199,13 @@ class Edge:
         trace_id = exchange.trace.trace_id if is_kept else None
         self._requests.answered(method, route, status, traffic, seconds, trace_id=trace_id)
         event = "request.abandoned" if is_abandoned else "request.answered"
-        log.info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        log_request(exchange.trace, method=method, route=route, status=status, seconds=seconds, event=event)
 
 
 def _done(scope: Scope, exchange: Exchange, method: str, route: str, status: str) -> Done:
-    """Describe the request in OpenTelemetry's words for HTTP servers."""
-    return Done(
-        f"{method} {route}",
-        Kind.SERVER,
-        {
-            "http.request.method": method,
-            "http.route": route,
-            "http.response.status_code": int(status),
-            "url.scheme": scope.get("scheme", "http"),
-            "telemed.request_id": exchange.trace.request_id,
-        },
-        error=status if status >= "500" else None,
-        has_root=exchange.is_instrumented,
-    )
+    done = done_request(exchange.trace, method=method, route=route, status=status, scheme=scope.get("scheme", "http"))
+    done.has_root = exchange.is_instrumented
+    return done
 
 
 def _never(_caller: bool | None) -> bool:  # noqa: FBT001 - what `begin_trace` calls

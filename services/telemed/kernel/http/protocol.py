@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from telemed.kernel.http.express import Express
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.problems import MalformedRequest, Problem, RequestHeadersTooLarge
 from telemed.kernel.telemetry.context import begin_trace, current_trace
@@ -28,6 +29,36 @@ class Because(Enum):
     SERVER_ENDS = "server ends"
 
 
+class _Carrier:
+    """The way back for a request on the short way; leaves the connection as uvicorn leaves it after a response."""
+
+    __slots__ = ("_app", "_cycle", "_protocol")
+
+    def __init__(self, protocol: "BoundedHttpProtocol", cycle: RequestResponseCycle, app: Any) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._app = app
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether nobody is there to be answered."""
+        return self._cycle.disconnected or self._cycle.transport.is_closing()
+
+    def deliver(self, head: bytes, body: bytes) -> None:
+        """Send a complete response with status 200; *head* are its header lines."""
+        cycle = self._cycle
+        own = b"".join([b"%s: %s\r\n" % header for header in cycle.default_headers])  # the date
+        cycle.transport.write(b"".join((b"HTTP/1.1 200 OK\r\n", own, head, b"\r\n", body)))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:  # the server has begun to end meanwhile
+            cycle.transport.close()
+        cycle.on_response()
+
+    def take_ordinary_way(self) -> None:
+        """Have the application answer."""
+        self._protocol.start_task(self._cycle, self._app)
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Reads requests whose headers are bounded in size and time; answers what cannot be parsed with a problem.
 
@@ -35,9 +66,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     counts as gone too, as it does for common proxies: the two cannot be told apart before something is written.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # whatever uvicorn hands over
+    def __init__(self, *args: Any, express: Express | None = None, **kwargs: Any) -> None:  # the rest is uvicorn's
         super().__init__(*args, **kwargs)
-        self._unfinished_bytes = 0
+        self._express = express
+        self._heads = 0  # requests whose headers have begun on this connection
+        self._unfinished: int | None = None  # which of them has headers that are not complete
+        self._unfinished_bytes = 0  # of it, without the piece in which it began
+        self._pieces_bytes = 0  # of all pieces in which it is, before the one that is being read
+        self._piece_bytes = 0
         self._headers_due: asyncio.TimerHandle | None = None
         # What is being served. Not uvicorn's `cycle`, which of pipelined requests is the last that was read.
         self._serving: RequestResponseCycle | None = None
@@ -46,10 +82,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse headers that grow and grow."""
-        unfinished = self._headers_due
+        unfinished = self._unfinished
+        self._piece_bytes = len(data)
         super().data_received(data)
+        if self._unfinished is None:
+            return
+        if self._headers_due is None:
+            # Only now: almost all headers come in one piece, and a timer would cost them more than reading them.
+            self._headers_due = self.loop.call_later(HEADERS_WITHIN_SECONDS, self.transport.close)
+        self._pieces_bytes += len(data)
         # Only what continues the same headers counts: one piece may hold the end of a body and the next beginning.
-        if unfinished is not None and unfinished is self._headers_due:
+        if unfinished == self._unfinished:
             self._unfinished_bytes += len(data)
             if self._unfinished_bytes > MAX_HEADER_BYTES:
                 self._refuse(RequestHeadersTooLarge())
@@ -57,17 +100,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count bytes and seconds."""
         super().on_message_begin()
-        self._unfinished_bytes = 0
-        self._headers_due = self.loop.call_later(HEADERS_WITHIN_SECONDS, self.transport.close)
+        self._stop_clock()
+        self._heads += 1
+        self._unfinished, self._unfinished_bytes, self._pieces_bytes = self._heads, 0, 0
 
     def on_headers_complete(self) -> None:
         """Hand the request over, unless its headers came too large in one piece."""
         self._stop_clock()
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEADER_BYTES:
+        # They cannot be larger than what they came in.
+        if self._pieces_bytes + self._piece_bytes > MAX_HEADER_BYTES and self._head_bytes() > MAX_HEADER_BYTES:
             self._refuse(RequestHeadersTooLarge())
         else:
             super().on_headers_complete()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock with the connection, and cancel what is being done for it."""
@@ -88,14 +135,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def close_if_quiet(self, for_seconds: float) -> None:
         """Close the connection if nothing is going on and nothing has come for so long."""
         is_serving = self._serving is not None and not self._serving.response_complete
-        if is_serving or self.pipeline or self._headers_due is not None:
+        if is_serving or self.pipeline or self._unfinished is not None:
             return
         if self.loop.time() - self._quiet_since >= for_seconds:
             self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Serve the request: the short way if that leads to an answer, or else as uvicorn does."""
+        self._serving, self._task = cycle, None
+        # A client that does not read what it was sent, or whose connection is to end, is no case for haste.
+        may_be_short = cycle.keep_alive and not self.flow.write_paused
+        scope: Any = cycle.scope  # a mutable dictionary, as ASGI has it; uvicorn types it more narrowly
+        if self._express is None or not may_be_short or not self._express.begin(scope, _Carrier(self, cycle, app)):
+            self.start_task(cycle, app)
+
+    def start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve the request as uvicorn does, and know by which task."""
-        self._serving = cycle
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -126,6 +181,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _stop_clock(self) -> None:
+        self._unfinished = None
         if self._headers_due is not None:
             self._headers_due.cancel()
             self._headers_due = None

@@ -17,11 +17,7 @@ _SYNTHETIC = (b"telemed-smoke/", b"telemed-probe/")
 CLIENT_GONE = "499"
 
 
-class _Key(NamedTuple):
-    method: str
-    route: str
-    status: str
-    traffic: str
+_Key = tuple[str, str, str, str]  # method, route, status, traffic
 
 
 class _Series(NamedTuple):
@@ -38,29 +34,30 @@ class RequestMetrics:
         self._latency = metrics.latency
         self._known: dict[_Key, _Series] = {}
         for method, route, success in places:
-            self._series(_Key(method, route, str(success), "user"))
+            self._series((method, route, str(success), "user"))
             for status in _FAILURES:
                 self._requests.labels(service, method, route, status, "user")
 
     def refused(self, method: str, route: str, status: str, traffic: str) -> None:
         """Count a request that nothing was done for."""
-        self._series(_Key(method, route, status, traffic)).requests.inc()
+        self._series((method, route, status, traffic)).requests.inc()
 
     def answered(
         self, method: str, route: str, status: str, traffic: str, seconds: float, *, trace_id: str | None
     ) -> None:
         """Count a request and how long it took; *trace_id*, of a trace that is kept, is an example in its bucket."""
-        series = self._series(_Key(method, route, status, traffic))
+        series = self._series((method, route, status, traffic))
         series.requests.inc()
         series.latency.observe(seconds, {"trace_id": trace_id} if trace_id is not None else None)
 
     def _series(self, key: _Key) -> _Series:
         series = self._known.get(key)
         if series is None:
-            status_class = key.status if key.status == CLIENT_GONE else f"{key.status[0]}xx"
+            method, route, status, traffic = key
+            status_class = status if status == CLIENT_GONE else f"{status[0]}xx"
             series = self._known[key] = _Series(
                 self._requests.labels(self._service, *key),
-                self._latency.labels(self._service, key.method, key.route, status_class, key.traffic),
+                self._latency.labels(self._service, method, route, status_class, traffic),
             )
         return series
 

@@ -7,12 +7,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from telemed.kernel.http.app import at_the_edge, build_api, build_platform_app
 from telemed.kernel.http.drain import DrainingServer
+from telemed.kernel.http.express import Express
 from telemed.kernel.http.protocol import BoundedHttpProtocol
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
@@ -58,7 +60,8 @@ async def serve(name: str, services: Sequence[Service], settings: Settings) -> i
         listener = _bind(settings.host, settings.port)
         async with probes_served(resources):
             log.info("server.started", host=settings.host, port=listener.getsockname()[1])
-            await _run(_server(at_the_edge(api, services, resources), settings), listener, resources)
+            edge = at_the_edge(api, services, resources)
+            await _run(_server(edge, settings, express=edge.express), listener, resources)
     log.info("server.stopped")
     return 0
 
@@ -113,11 +116,11 @@ async def first_of(*waits: Awaitable[object]) -> None:
                 task.cancel()
 
 
-def _server(app: ASGIApp, settings: Settings) -> DrainingServer:
+def _server(app: ASGIApp, settings: Settings, *, express: Express | None = None) -> DrainingServer:
     return DrainingServer(
         uvicorn.Config(
             app,
-            http=BoundedHttpProtocol,
+            http=partial(BoundedHttpProtocol, express=express),  # type: ignore[arg-type]  # uvicorn only ever calls it
             lifespan="off",
             log_config=None,
             access_log=False,

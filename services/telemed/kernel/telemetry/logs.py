@@ -8,12 +8,13 @@ import sys
 import threading
 import traceback
 from collections import deque
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
-from telemed.kernel.telemetry.context import current_trace
+from telemed.kernel.telemetry.context import Trace, current_trace
 
 
 class _Stdout:
@@ -90,6 +91,41 @@ def _render(_logger: object, _method: str, event: structlog.typing.EventDict) ->
     return _ENCODER.encode(event)
 
 
+class _RequestLines:
+    """Writes the line of an answered request: what structlog's processors would make of it, at a fifth of their cost.
+
+    One line for each request is most of what is logged. Its values need no escaping: methods, statuses, templates and
+    events are ours, and ids are checked or made by `begin_trace`.
+    """
+
+    def __init__(self, stdout: _Stdout, service: str) -> None:
+        self._line = stdout.line
+        self._service = _ENCODER.encode(service)
+
+    def write(self, event: str, trace: Trace, method: str, route: str, status: str, ms: float) -> None:
+        """Write one line."""
+        self._line(
+            f'{{"method": "{method}", "route": "{route}", "status": "{status}", "ms": {ms}, "event": "{event}",'
+            f' "level": "info", "logger": "http", "timestamp": "{datetime.now(UTC).isoformat()[:-6]}Z",'
+            f' "request_id": "{trace.request_id}", "trace_id": "{trace.trace_id}", "span_id": "{trace.span_id}",'
+            f' "service": {self._service}}}'
+        )
+
+
+# Of a process whose logs are configured; where they are not (tests record events) structlog is told as of any event.
+_request_lines: _RequestLines | None = None
+_is_info = True
+
+
+def log_request(trace: Trace, *, method: str, route: str, status: str, seconds: float, event: str) -> None:
+    """Log how a request ended: *event* is `request.answered` or `request.abandoned`."""
+    ms = round(seconds * 1000, 1)
+    if _request_lines is None:
+        get_logger("http").info(event, method=method, route=route, status=status, ms=ms)
+    elif _is_info:
+        _request_lines.write(event, trace, method, route, status, ms)
+
+
 def configure_logs(*, level: str, service: str) -> None:
     """Send our own events and those of libraries to stdout in one format.
 
@@ -101,7 +137,10 @@ def configure_logs(*, level: str, service: str) -> None:
         event["service"] = service
         return event
 
+    global _request_lines, _is_info  # noqa: PLW0603 - like structlog's own configuration, one for the process
     stdout = _Stdout()
+    _request_lines = _RequestLines(stdout, service)
+    _is_info = logging.getLevelNamesMapping()[level] <= logging.INFO
     shared: list[Any] = [  # structlog's processors have no common type
         structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,

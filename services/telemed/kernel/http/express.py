@@ -1,0 +1,176 @@
+"""Answers what was asked before, past the framework.
+
+A service may know the answer to a request without having it routed, validated and rendered again, because the ordinary
+way has done so before. Then the ordinary way (a task, the edge, FastAPI, uvicorn's checks of every header) would cost
+many times what the answer does. What every request is owed is paid here as well: ids, admission, common headers, the
+count, the log line, the trace; tests compare both ways byte for byte. Whatever is unusual about a request (a body, a
+deadline of its own, a process that drains) takes the ordinary way, and so does one whose answer holds no more.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from starlette.types import Scope
+
+from telemed.kernel.health import Health
+from telemed.kernel.http.admission import Admission
+from telemed.kernel.http.exchange import COMMON_HEADERS
+from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, traffic_label
+from telemed.kernel.http.route_table import KnownRoute, RouteTable
+from telemed.kernel.telemetry.context import Trace, begin_trace
+from telemed.kernel.telemetry.logs import log_request
+from telemed.kernel.telemetry.rendering import Done
+from telemed.kernel.telemetry.spans import Kind, Sketch
+from telemed.kernel.telemetry.tracing import Tracing
+
+Headers = Iterable[tuple[bytes, bytes]]
+# Takes the body of a JSON response; None says that the answer holds no more.
+Then = Callable[[bytes | None], None]
+# Begins to find out whether an answer still holds, and calls back soon, within the time that Redis is given.
+Recalled = Callable[[Then], None]
+
+_METHOD = "GET"
+# Requests with one of these take the ordinary way, which knows what they mean.
+_UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"x-request-deadline", b"expect", b"upgrade"})
+_COMMON = b"".join(b"%s: %s\r\n" % header for header in COMMON_HEADERS)  # as they go onto the wire
+_HEAD = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %s\r\n%s"
+
+
+class Memory(Protocol):
+    """A service's memory of what it has answered to GET requests of one path, with 200 and JSON."""
+
+    def known(self, asked: bytes) -> Recalled | None:
+        """Give the way to the last answer to this query string, if there is one."""
+        ...
+
+
+class Carrier(Protocol):
+    """The connection on which a request came."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether nobody is there to be answered."""
+        ...
+
+    def deliver(self, head: bytes, body: bytes) -> None:
+        """Send a complete response with status 200; *head* are its header lines."""
+        ...
+
+    def take_ordinary_way(self) -> None:
+        """Have the application answer."""
+        ...
+
+
+class Express:
+    """The short way of one application."""
+
+    def __init__(
+        self,
+        memories: Mapping[str, Memory],
+        *,
+        routes: RouteTable,
+        admission: Admission,
+        requests: RequestMetrics,
+        tracing: Tracing,
+        health: Health,
+    ) -> None:
+        self._memories = {path: (memory, routes.find(_METHOD, path)) for path, memory in memories.items()}
+        self._health = health
+        self.admission = admission
+        self.requests = requests
+        self.tracing = tracing
+
+    def begin(self, scope: Scope, carrier: Carrier) -> bool:
+        """Begin to answer the request, if its answer is known; the rest is done when that is found to hold."""
+        found = self._memories.get(scope["path"])
+        if found is None or scope["method"] != _METHOD or self._health.is_draining:
+            return False
+        memory, route = found
+        recalled = memory.known(scope["query_string"])
+        if recalled is None:
+            return False
+        headers = _read(scope["headers"])
+        if headers is None or self.admission.is_closed_to(route.priority):
+            return False
+        traceparent, request_id, user_agent = headers
+        trace = begin_trace(traceparent=traceparent, request_id=request_id, decide=self.tracing.decide)
+        ride = _Ride(self, carrier, trace, route, traffic_label(user_agent), scope.get("scheme", "http"))
+        recalled(ride.arrive)
+        return True
+
+
+class _Ride:
+    """One request on the short way. Nothing waits for it: it is called when its answer is there."""
+
+    __slots__ = ("_carrier", "_express", "_route", "_scheme", "_sketch", "_started", "_trace", "_traffic")
+
+    def __init__(
+        self, express: Express, carrier: Carrier, trace: Trace, route: KnownRoute, traffic: str, scheme: str
+    ) -> None:
+        self._express = express
+        self._carrier = carrier
+        self._trace = trace
+        self._route = route
+        self._traffic = traffic
+        self._scheme = scheme
+        self._started = time.perf_counter()
+        # Only of what is sampled: nothing here can fail or be slow without taking the ordinary way. Without notes:
+        # the question to Redis was asked for many.
+        self._sketch = express.tracing.sketch() if trace.sampled else None
+        express.admission.move(route.priority, 1)
+
+    def arrive(self, body: bytes | None) -> None:
+        """Answer with the body; without one, the application is to answer."""
+        self._express.admission.move(self._route.priority, -1)
+        if self._carrier.is_gone:
+            self._record(CLIENT_GONE, "request.abandoned")
+        elif body is None:
+            self._carrier.take_ordinary_way()
+        else:
+            request_id = self._trace.request_id.encode()
+            self._carrier.deliver(_HEAD % (len(body), request_id, _COMMON), body)
+            self._record("200", "request.answered")
+
+    def _record(self, status: str, event: str) -> None:
+        seconds = time.perf_counter() - self._started
+        template, trace = self._route.template, self._trace
+        is_kept = self._sketch is not None and self._finish(self._sketch, status)
+        trace_id = trace.trace_id if is_kept else None
+        self._express.requests.answered(_METHOD, template, status, self._traffic, seconds, trace_id=trace_id)
+        log_request(trace, method=_METHOD, route=template, status=status, seconds=seconds, event=event)
+
+    def _finish(self, sketch: Sketch, status: str) -> bool:
+        done = done_request(self._trace, method=_METHOD, route=self._route.template, status=status, scheme=self._scheme)
+        return self._express.tracing.finish(sketch, self._trace, done)
+
+
+def done_request(trace: Trace, *, method: str, route: str, status: str, scheme: str) -> Done:
+    """Describe an answered request in OpenTelemetry's words for HTTP servers."""
+    return Done(
+        f"{method} {route}",
+        Kind.SERVER,
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": int(status),
+            "url.scheme": scheme,
+            "telemed.request_id": trace.request_id,
+        },
+        error=status if status >= "500" else None,
+    )
+
+
+def _read(headers: Headers) -> tuple[str | None, str | None, bytes | None] | None:
+    """Give the caller's trace, request id and agent; None if a header makes the request unusual."""
+    traceparent = request_id = agent = None
+    for name, value in headers:
+        if name == b"user-agent":
+            agent = value
+        elif name == b"x-request-id":
+            request_id = value.decode("latin-1")
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1")
+        elif name in _UNUSUAL:
+            return None
+    return traceparent, request_id, agent
