@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers=given.workers,
             expect_workers=given.expect_workers,
             dsn=given.database or None,
+            prints_json=given.print_json,
         )
         require_writable(options.results)
         with _one_at_a_time(options.results):
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="Processes of this machine that share the load.")
     parser.add_argument("--expect-workers", type=int, default=0, help="Workers of other machines to wait for.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="Folder for what comes of it.")
+    parser.add_argument("--print-json", action="store_true", help="Print the verdict as JSON, too, last.")
     return parser
 
 

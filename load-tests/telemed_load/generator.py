@@ -27,7 +27,7 @@ from telemed_load.measurements import Measurements, merged
 from telemed_load.profile import Breakpoint
 from telemed_load.shapes import Schedule
 from telemed_load.stage import DRAIN_SECONDS, SETTLE_SECONDS, Stage
-from telemed_load.wire import fetch
+from telemed_load.wire import each_address, fetch
 
 JOB, RESULT = "telemed-load-job", "telemed-load-result"
 LATE_SECONDS = 30.0  # beyond the load's own end, for workers to report
@@ -65,6 +65,7 @@ class _Troupe:
         self._job: Job | None = None
         self._results: list[Measurements] = []
         self._told = 0
+        self._metrics: list[str] = []
         self._scrapes: dict[str, list[str]] = {}
 
     @staticmethod
@@ -125,8 +126,10 @@ class _Troupe:
 
     def _scrape(self, when: str) -> None:
         assert self._job is not None
+        if when == "before":  # afterwards the same: a pod that came meanwhile saw a part only, and shows in the sums
+            self._metrics = [address for url in self._job.metrics for address in each_address(url)]
         pages = []
-        for url in self._job.metrics:
+        for url in self._metrics:
             try:
                 pages.append(fetch(url))
             except OSError as error:

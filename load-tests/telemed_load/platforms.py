@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from telemed.local.processes import free_port
 from telemed_load.problems import LoadProblem
 from telemed_load.profile import Profile
 from telemed_load.wording import say
@@ -65,7 +66,7 @@ def is_answering(url: str) -> bool:
 def _own_platform(profile: Profile) -> Iterator[Target]:
     folder = Path(tempfile.mkdtemp(prefix="telemed-load-"))
     folder.chmod(0o755)  # the account of the servers must pass through it
-    home, port = folder / "home", _free_port()
+    home, port = folder / "home", free_port()
     # Nothing of the caller's environment may lead it to another database.
     environment = {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_HOST", "_PORT"))}
     environment |= {
@@ -132,9 +133,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    from telemed.local.processes import free_port
-
-    return free_port()

@@ -51,7 +51,18 @@ def page(result: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 
 
 CIRCUMSTANCES = (
-    *("command", "profile", "scale", "seconds", "seed", "requests_per_second", "platform", "data_set", "correctness"),
+    *(
+        "command",
+        "profile",
+        "scale",
+        "seconds",
+        "seed",
+        "requests_per_second",
+        "platform",
+        "platform_build",
+        "data_set",
+        "correctness",
+    ),
     *("counts", "generator", "machine", "commit", "date"),
 )
 

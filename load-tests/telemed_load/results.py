@@ -75,6 +75,7 @@ def result_of(
         "generator": _generator(measured),
         "data_set": circumstances.data_set,
         "platform": circumstances.platform,
+        "platform_build": _build(measured),
         "command": circumstances.command,
         "machine": machine(circumstances.load_before),
         "commit": commit(),
@@ -154,6 +155,12 @@ def _kind(measured: Measurements, name: str) -> dict[str, Any]:
 
 def _milliseconds(seconds: float) -> int | None:
     return round(seconds * 1000) if seconds < 1e6 else None
+
+
+def _build(measured: Measurements) -> str:
+    """Say what the platform is made of, by its own account; its commit may be another than this checkout's."""
+    lines = (line for page in measured.scrapes.get("before", []) for line in page.splitlines())
+    return next((line.rpartition(" ")[0] for line in lines if line.startswith("telemed_build_info{")), "unknown")
 
 
 def _generator(measured: Measurements) -> list[dict[str, float]]:

@@ -1,5 +1,6 @@
 """One run from beginning to end: people, load, look afterwards, verdict. Locust runs in a process of its own."""
 
+import json
 import os
 import secrets
 import shlex
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from telemed.local.processes import free_port
 from telemed_load import results
 from telemed_load.accounts import Accounts, DataSetAccounts, DemoAccounts, publish
 from telemed_load.correctness import Looks, ThroughTheApi, ThroughTheDatabase, dsn_is_reachable, look
@@ -49,6 +51,7 @@ class Options:
     workers: int  # processes of this machine; 0: one process does everything
     expect_workers: int  # workers of other machines, which connect to this one
     dsn: str | None
+    prints_json: bool = False  # where the log is all that is left of a run
 
 
 def run(options: Options, schedule: Schedule) -> int:
@@ -58,6 +61,8 @@ def run(options: Options, schedule: Schedule) -> int:
         LoadProblem: there is nothing to judge.
     """
     results.require_writable(options.results)
+    if options.secret is not None:
+        settings_from(options.secret)
     begun_at, load_before = results.now(), os.getloadavg()[0]
     profile = schedule.profile
     with target(options.url, options.secret, profile) as there, _client(there) as client:
@@ -78,6 +83,8 @@ def run(options: Options, schedule: Schedule) -> int:
     written = results.write(options.results, result, schedule, measured)
     say(f"\n{table(result)}\n")
     say("\n".join(str(path) for path in written))
+    if options.prints_json:
+        say(json.dumps(result))
     return verdict.exit_code
 
 
@@ -146,11 +153,16 @@ def generate(options: Options, profile: Profile, job: Path, folder: Path) -> Non
     expected = options.expect_workers or options.workers
     if expected:
         leading += ["--master", "--expect-workers", str(expected), "--expect-workers-max-wait", str(JOIN_SECONDS)]
+    # Workers of other machines know the port; those of this one are told, so that two loads do not meet there.
+    port = str(free_port())
+    if options.workers:
+        leading += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
     patience = profile.warm_up_seconds + profile.seconds + LATE_SECONDS + JOIN_SECONDS * bool(expected)
     with ExitStack() as stack:
         leader = stack.enter_context(_process(leading, job, folder / "locust.log"))
+        joining = [*common, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
         for number in range(options.workers):
-            stack.enter_context(_process([*common, "--worker"], job, folder / f"worker-{number}.log"))
+            stack.enter_context(_process(joining, job, folder / f"worker-{number}.log"))
         try:
             leader.wait(patience)
         except subprocess.TimeoutExpired as error:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import gevent
+from gevent import socket
 from geventhttpclient import HTTPClient
 
 from telemed_load.journeys import Answer, Ask
 
 USER_AGENT = "telemed-load/1"
 IDLE_SECONDS = 50.0  # below the server's 75, so that it never closes what is about to be used
+EVERY = "dns+http://"
 CONSISTENCY = "x-consistency-token"
 
 
@@ -72,6 +74,22 @@ class Wire:
         return HTTPClient.from_url(
             self._url, concurrency=1, connection_timeout=3.0, network_timeout=self._timeout, insecure=False
         )
+
+
+def each_address(url: str) -> list[str]:
+    """Give the address of every process behind the name of a `dns+http://` address; any other as it is.
+
+    A headless Service has an address for each pod: what one of them saw is not what all of them did.
+    """
+    if not url.startswith(EVERY):
+        return [url]
+    parts = urlsplit(url.removeprefix("dns+"))
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except OSError:
+        return [url.removeprefix("dns+")]  # which will say so when it is asked
+    hosts = sorted({str(address[0]) for *_, address in found})
+    return [f"http://{host}:{parts.port or 80}{parts.path}" for host in hosts]
 
 
 def fetch(url: str, timeout_seconds: float = 5.0) -> str:

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from telemed.local.processes import wait_until
 from telemed_load.job import Job
 from telemed_load.measurements import Measurements
 from telemed_load.people import Population
 from telemed_load.profile import Mix, Profile
 from telemed_load.run import Options, generate
 from telemed_load.shapes import Schedule
-from telemed.local.processes import wait_until
 
 STUB = Path(__file__).with_name("stub.py")
 

@@ -1,6 +1,6 @@
 """Measurements, profiles and pages of metrics made up for tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from telemed_load.measurements import Health, Kind, Measurements
 from telemed_load.profile import load_profile
@@ -17,7 +17,7 @@ def schedule(name: str = "day") -> Schedule:
     return Schedule(profile, mix, 1.0)
 
 
-def measured(times: Mapping[str, list[float | None]] | None = None, *, seconds: int = 100) -> Measurements:
+def measured(times: Mapping[str, Sequence[float | None]] | None = None, *, seconds: int = 100) -> Measurements:
     """Give a run in which all went well: thousands of quick reads and writes, unless *times* says otherwise."""
     made = Measurements()
     given = times or {"search": [0.02] * 3000, "book": [0.04] * 500}
@@ -40,7 +40,7 @@ def measured(times: Mapping[str, list[float | None]] | None = None, *, seconds: 
     return made
 
 
-def page(times: Mapping[str, list[float | None]], *, slower: float = 1.0) -> str:
+def page(times: Mapping[str, Sequence[float | None]], *, slower: float = 1.0) -> str:
     """Give what a server shows that took that many times as long."""
     lines = [f"# TYPE {HISTOGRAM} histogram"]
     for name in sorted({"search", "book", *times}):

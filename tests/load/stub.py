@@ -1,7 +1,7 @@
 """A server that answers every search at once, except while it stalls: `python stub.py PORT_FILE [options]`.
 
-With `--blind` it stalls before it reads, so that its own histogram sees nothing of the wait; with `--lie` it counts every
-time as that many times as long.
+With `--blind` it stalls before it reads, so that its own histogram sees nothing of the wait; with `--lie` it counts
+every time as that many times as long.
 """
 
 import argparse
@@ -51,7 +51,8 @@ class Stub:
             self._counts[edge] += took <= edge
 
     def _stall_left(self) -> float:
-        every, stall = self._options.every, self._options.stall
+        every: float = self._options.every
+        stall: float = self._options.stall
         place = (time.monotonic() - self._begun) % every
         return max(0.0, place - (every - stall)) and every - place
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import chain, pairwise
 from statistics import fmean, pvariance
 
 from telemed_load.arrivals import crowd, poisson, stream
@@ -32,7 +33,7 @@ def test_counts_have_the_mean_and_the_variance_of_a_poisson_process() -> None:
 def test_gaps_are_exponential() -> None:
     """Whoever came just now says nothing about who comes next: 1/e of the gaps are longer than the mean."""
     at = instants()
-    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(at)]
 
     longer = sum(gap > 1 / RATE for gap in gaps) / len(gaps)
     assert abs(longer - math.exp(-1)) < 3 * math.sqrt(0.25 / len(gaps))
@@ -65,7 +66,7 @@ def test_workers_together_are_the_whole() -> None:
     assert len({part[0] for part in parts}) == 4
     for part in parts:
         assert abs(len(part) - RATE * SECONDS / 4) < 4 * math.sqrt(RATE * SECONDS / 4)
-    per_second = counts(sorted(sum(parts, [])))
+    per_second = counts(sorted(chain(*parts)))
     assert abs(fmean(per_second) - RATE) < 3 * math.sqrt(RATE / SECONDS)
     assert abs(pvariance(per_second) - RATE) < 3 * RATE * math.sqrt(2 / SECONDS)
 
@@ -83,5 +84,5 @@ def test_a_crowd_is_split_without_losing_anybody() -> None:
     whole = crowd([1.0, 2.0], 500, "stampede")
     parts = [crowd([1.0, 2.0], 500, "stampede", worker=at, workers=3) for at in range(3)]
 
-    assert sorted(sum(parts, []), key=lambda one: one.number) == whole
+    assert sorted(chain(*parts), key=lambda one: one.number) == whole
     assert [sum(one.at == at for one in whole) for at in (1.0, 2.0)] == [500, 500]

@@ -3,12 +3,13 @@
 import math
 
 import pytest
+from tests.load.samples import measured, page
+
 from telemed_load.exposition import Unreadable, compare, compare_all, growth, interpolated
 from telemed_load.gates import Gate, load_gates
 from telemed_load.measurements import Measurements
-from tests.load.samples import measured, page
 
-READS: list[float | None] = [0.02] * 930 + [0.18] * 70
+READS = [0.02] * 930 + [0.18] * 70
 GATE = next(gate for gate in load_gates() if gate.slo == "reads-latency")
 
 
@@ -34,7 +35,7 @@ def test_a_tenth_more_at_the_quantile_is_a_contradiction() -> None:
 
 def test_another_share_within_the_limit_is_a_contradiction() -> None:
     """A fifth of the requests took 190 ms here and 290 there."""
-    here: list[float | None] = [0.02] * 800 + [0.19] * 200
+    here = [0.02] * 800 + [0.19] * 200
     made = measured({"search": here})
     made.scrapes["after"] = [page({"search": [0.02] * 800 + [0.29] * 200})]
 

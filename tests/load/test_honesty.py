@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.load.generators import generated, schedule, stub
+
 from telemed_load.arrivals import poisson
 from telemed_load.exposition import compare_all
 from telemed_load.gates import load_gates
@@ -17,7 +19,6 @@ from telemed_load.latency import Milliseconds
 from telemed_load.measurements import Measurements
 from telemed_load.shapes import Schedule
 from telemed_load.verdict import Verdict, decide
-from tests.load.generators import generated, schedule, stub
 
 STALLS = ("--every", "10", "--stall", "1")
 

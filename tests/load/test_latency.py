@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
+
 from telemed_load.latency import Milliseconds, ratio_at_least, upper_rank
 
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.load.samples import schedule
+
 from telemed_load.problems import LoadProblem
 from telemed_load.profile import PROFILES, Day, Stampede, default_scale, load_profile
 from telemed_load.shapes import STAMPEDE, Schedule, hour_factor
-from tests.load.samples import schedule
 
 NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml") if path.stem != "mix")
 

@@ -1,11 +1,12 @@
 """Met, missed, invalid: each word is said exactly when it is true."""
 
 import pytest
+from tests.load.samples import measured, schedule
+
 from telemed_load.exposition import Comparison
 from telemed_load.gates import load_gates
 from telemed_load.measurements import Health, Measurements
 from telemed_load.verdict import Verdict, decide
-from tests.load.samples import measured, schedule
 
 FINE: list[float | None] = [0.02] * 3000
 

@@ -1,0 +1,250 @@
+"""People do what the mix says, know their own calendars, and notice a promise that is broken."""
+
+import json
+import random
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from telemed_load.board import Appointment, Board
+from telemed_load.journeys import STEPS, Answer, Ask, Turn, timeline
+from telemed_load.people import Account, Population, Slot
+from telemed_load.profile import load_profile
+from telemed_load.routes import ROUTES
+
+_, MIX = load_profile("day")
+NOW = 1_800_000_000.0
+SLOT = Slot("slot-1", "doctor-1", NOW + 7200, NOW + 9000)
+
+
+def person(name: str) -> Account:
+    return Account(name, f"{name}@example.com", "token", NOW + 600, refresh_token="refresh", password="password")
+
+
+def board() -> Board:
+    people = Population(
+        [person("patient-1"), person("patient-2")], [person("doctor-1")], [person("admin-1")],
+        [SLOT], ["Cardiology"], ["en"], 900.0, "two patients", run="run",
+    )  # fmt: skip
+    return Board(people)
+
+
+def turn(on: Board, *steps: str, who: Account | None = None) -> Turn:
+    return Turn(on, MIX, random.Random(1), 7, NOW, who or on.people.patients[0], frozenset(steps or {"search"}),
+                tries_left=3)  # fmt: skip
+
+
+def answer(status: int | None, body: dict[str, Any] | None = None, *, sent: float = 5.0, done: float = 5.1) -> Answer:
+    return Answer(status, json.dumps(body or {}).encode(), {}, sent, done, "" if status else "timed out")
+
+
+def shown(*slots: str) -> dict[str, Any]:
+    doctor = {"id": "doctor-1"}
+    times = {"starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T09:30:00Z"}
+    return {"items": [{"id": slot, "doctor": doctor} | times for slot in slots], "next_cursor": None}
+
+
+def done(now: Turn, kind: str, said: Answer) -> Ask | None:
+    ask = STEPS[kind].ask(now)
+    if ask is not None:
+        STEPS[kind].hear(now, ask, said)
+    return ask
+
+
+def booked(now: Turn, *, at: float = 5.0) -> Appointment:
+    done(now, "search", answer(200, shown("slot-a"), sent=at - 1, done=at - 0.9))
+    done(now, "book", answer(201, {"id": "appointment-1", "slot_id": "slot-a"}, sent=at - 0.1, done=at))
+    assert now.appointment is not None
+    return now.appointment
+
+
+def test_every_kind_of_request_has_a_route_and_a_step() -> None:
+    """The mix can name any of them."""
+    assert STEPS.keys() == ROUTES.keys()
+
+
+def test_pauses_count_from_intention_to_intention() -> None:
+    """Never less than half a second, 0.8 on average: known before anything is sent."""
+    draw = random.Random(2)
+    plans = [timeline(MIX.journeys["patient"], MIX, draw, 10.0) for _ in range(500)]
+    pauses = [later - at for plan in plans for (at, _), (later, _) in pairwise(plan)]
+
+    assert all(plan[0][0] == 10.0 for plan in plans)
+    assert min(pauses) >= MIX.think.at_least_seconds
+    assert abs(sum(pauses) / len(pauses) - MIX.think.mean_seconds) < 0.03
+
+
+def test_fractions_are_chances() -> None:
+    """8 of 100 patients cancel; one in twenty journeys begins with a refresh, one in a hundred with a password."""
+    draw = random.Random(3)
+    plans = [[kind for _, kind in timeline(MIX.journeys["patient"], MIX, draw, 0.0)] for _ in range(4000)]
+
+    assert 0.06 < sum("cancel" in plan for plan in plans) / 4000 < 0.10
+    assert 0.035 < sum(plan[0] == "refresh" for plan in plans) / 4000 < 0.065
+    assert 0.005 < sum(plan[0] == "login" for plan in plans) / 4000 < 0.016
+
+
+def test_a_patient_books_what_was_shown_and_reads_it() -> None:
+    """Under a key of its own; the appointment is the one that was acknowledged."""
+    now = turn(board())
+    appointment = booked(now)
+
+    read = STEPS["appointment"].ask(now)
+    assert read is not None
+    assert read.path == f"/booking/appointments/{appointment.id}"
+    assert now.board.appointments[appointment.id].slot.id == "slot-a"
+
+
+def test_keys_are_never_those_of_a_run_before() -> None:
+    """The seed may be the same: a repeated key would be answered from memory, or refused."""
+    first, again = board(), board()
+    again.people.run = "other"
+    keys = [turn(one).key() for one in (first, again)]
+
+    assert keys[0] != keys[1]
+
+
+def test_a_patient_is_nowhere_twice() -> None:
+    """They know their calendar: the slot at the same time is not asked for."""
+    now = turn(board())
+    booked(now)
+    done(now, "search", answer(200, shown("slot-b")))
+
+    assert STEPS["book"].ask(now) is None
+
+
+def test_who_was_slower_tries_another_slot() -> None:
+    """The one that is taken is forgotten, and the time with it."""
+    now = turn(board())
+    done(now, "search", answer(200, shown("slot-a")))
+    done(now, "book", answer(409, {"type": "slot-taken"}))
+
+    assert now.tries_again is True
+    assert now.found == []
+    done(now, "search", answer(200, shown("slot-b")))
+    assert STEPS["book"].ask(now) is not None
+
+
+def test_a_search_that_shows_a_booked_slot_is_a_broken_promise() -> None:
+    """If it began after the booking was acknowledged; one that was under way may still show it."""
+    on = board()
+    booked(turn(on), at=5.0)
+    other = turn(on, who=on.people.patients[1])
+
+    done(other, "search", answer(200, shown("slot-a"), sent=4.9, done=5.3))
+    assert on.violations == []
+    done(other, "search", answer(200, shown("slot-a"), sent=5.2, done=5.3))
+    assert len(on.violations) == 1
+
+
+@pytest.mark.parametrize("step", ["cancel", "reschedule"])
+def test_a_slot_that_may_be_open_again_may_be_shown(step: str) -> None:
+    """From when the cancelling was asked for: nobody knows when exactly it happens."""
+    on = board()
+    now = turn(on)
+    booked(now)
+    now.found.append(Slot("slot-c", "doctor-1", NOW + 90000, NOW + 91000))
+    assert STEPS[step].ask(now) is not None
+
+    done(turn(on, who=on.people.patients[1]), "search", answer(200, shown("slot-a"), sent=6))
+    assert on.violations == []
+
+
+def test_two_acknowledged_bookings_of_one_slot_are_a_broken_promise() -> None:
+    """Seen at once, not only afterwards."""
+    on = board()
+    booked(turn(on))
+    other = turn(on, who=on.people.patients[1])
+    booked(other)
+
+    assert ["given twice" in one for one in on.violations] == [True]
+
+
+def test_an_acknowledged_appointment_that_is_not_found_is_a_broken_promise() -> None:
+    """Own writes are readable at once."""
+    now = turn(board())
+    booked(now)
+    done(now, "appointment", answer(404, {"type": "not-found"}))
+
+    assert len(now.board.violations) == 1
+
+
+def test_an_outcome_that_nobody_knows_keeps_the_time_taken() -> None:
+    """The booking may be there: asking for the same time again could be refused for it."""
+    now = turn(board())
+    done(now, "search", answer(200, shown("slot-a")))
+    done(now, "book", answer(None))
+    done(now, "search", answer(200, shown("slot-b")))
+
+    assert now.tries_again is False
+    assert STEPS["book"].ask(now) is None
+
+
+def test_a_visit_goes_through_its_steps() -> None:
+    """Start, prescribe, complete; each only when the one before was done."""
+    on = board()
+    appointment = booked(turn(on))
+    now = turn(on, "start", who=on.people.doctors[0])
+    now.appointment = appointment
+
+    assert STEPS["prescribe"].ask(now) is None
+    done(now, "start", answer(200))
+    done(now, "prescribe", answer(201))
+    done(now, "complete", answer(200))
+    assert appointment.status == "completed"
+    assert on.prescribed(random.Random(1)) is appointment
+
+
+def test_a_visit_begins_when_it_may() -> None:
+    """Not before its time has come within reach, and once only."""
+    on = board()
+    appointment = Appointment("appointment-1", SLOT, on.people.patients[0])
+    on.booked(appointment, 1.0)
+
+    assert on.next_visit(SLOT.begins - 901) is None
+    assert on.next_visit(SLOT.begins - 899) is appointment
+    assert on.next_visit(SLOT.begins) is None
+
+
+def test_a_refresh_token_is_used_once() -> None:
+    """Of two journeys of one person only one may have it."""
+    on = board()
+    first, second = turn(on, "refresh"), turn(on, "refresh")
+    ask = STEPS["refresh"].ask(first)
+    assert ask is not None
+
+    assert STEPS["refresh"].ask(second) is None
+    tokens = {"access_token": "new", "refresh_token": "next", "expires_in": 600}
+    STEPS["refresh"].hear(first, ask, answer(200, tokens))
+    assert (on.people.patients[0].token, on.people.patients[0].refresh_token) == ("new", "next")
+
+
+def test_stock_is_given_so_that_no_patient_is_in_two_places() -> None:
+    """A surge books everything there is: adjacent slots, few patients."""
+    doctors = [person(f"doctor-{at}") for at in range(4)]
+    slots = [
+        Slot(f"{doctor.id}/{at}", doctor.id, NOW + 300 * at, NOW + 300 * (at + 1))
+        for doctor in doctors
+        for at in range(50)
+    ]
+    patients = [person(f"patient-{at}") for at in range(10)]
+    on = Board(Population(patients, doctors, [], slots, [], [], 0, "a surge"))
+
+    for number in range(200):
+        given = on.from_stock(number)
+        assert given is not None
+        slot, patient = given
+        assert on.is_free(patient, slot)
+        on.expect(patient, slot)
+    assert on.from_stock(200) is None
+
+
+def test_a_population_is_split_without_sharing_anybody() -> None:
+    """Each worker has its own patients, and only its own doctors' slots."""
+    everybody = board().people
+    parts = [everybody.part(at, 2) for at in range(2)]
+
+    assert [one.id for part in parts for one in part.patients] == ["patient-1", "patient-2"]
+    assert [len(part.doctors) for part in parts] == [1, 1]  # fewer than workers: all share them
+    assert Population.from_json(json.loads(json.dumps(everybody.to_json()))) == everybody
