@@ -42,7 +42,7 @@ class Accounts(Protocol):
 class DemoAccounts:
     """The demo's people, or others with the same password, who log in like anybody: few of them, played by all."""
 
-    def __init__(self, patients: int = 24, doctors: int = 12) -> None:
+    def __init__(self, patients: int = 24, doctors: int = 40) -> None:
         self._patients, self._doctors = patients, doctors
 
     def people(self, profile: Profile, client: httpx.Client) -> Population:
@@ -54,9 +54,12 @@ class DemoAccounts:
             return [login(client, address, DEMO_PASSWORD) for address in addresses[:wanted]]
 
         cast = doctors()
+        # Where only some doctors are wanted, they are of all specializations.
+        first = sorted(cast, key=lambda one: sum(other.specialization == one.specialization for other in
+                                                 cast[: cast.index(one)]))  # fmt: skip
         return Population(
             patients=logged_in([one.email for one in patients()], min(self._patients, profile.people.patients)),
-            doctors=logged_in([one.email for one in cast], min(self._doctors, profile.people.doctors)),
+            doctors=logged_in([one.email for one in first], min(self._doctors, profile.people.doctors)),
             admins=logged_in([ADMIN.email], 1),
             slots=[],
             specializations=sorted({one.specialization for one in cast}),

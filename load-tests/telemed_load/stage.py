@@ -155,7 +155,7 @@ class Stage:
                 self._wait_until(intended)
                 ask = self._ask(turn, arrival, kind)
                 if ask is None:
-                    counts["nothing_to_ask"] += at >= 0
+                    counts[f"nothing to {kind}"] += at >= 0
                     break
                 answer = wire.send(ask, ROUTES[kind].method)
                 self._write_down(kind, intended, answer)

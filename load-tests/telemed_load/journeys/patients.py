@@ -10,6 +10,7 @@ from telemed_load.problems import LoadProblem
 
 DAY = 24 * 3600  # seconds
 DAYS_AHEAD = 14  # as far as people look
+AMONG_THE_NEXT = 8
 
 
 def search(turn: Turn) -> Ask:
@@ -195,7 +196,9 @@ def accept(account: Account, tokens: dict[str, object], now: float) -> None:
 def _suits(turn: Turn, patient: Account) -> Slot | None:
     soonest = time.time() + 60
     suiting = [slot for slot in turn.found if slot.begins > soonest and turn.board.is_free(patient, slot)]
-    return turn.draw.choice(suiting) if suiting else None
+    # One of the next, as people do who are ill; not all the very first, or most would be too late.
+    suiting.sort(key=lambda slot: slot.begins)
+    return turn.draw.choice(suiting[:AMONG_THE_NEXT]) if suiting else None
 
 
 def _about(turn: Turn, kind: str, path: str) -> Ask | None:
