@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure load lint typecheck format lock observe observe-deps test-observe dashboards slo openapi charts charts-release sbom image clean install-local install-dev
+.PHONY: help run test twin twin-kill twin-status twin-deps test-twin test-guards measure bench bench-deps test-bench load lint typecheck format lock observe observe-deps test-observe dashboards slo openapi charts charts-release sbom image clean install-local install-dev
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,20 @@ load: install-dev ## Load the platform as on a day, and judge it: met, missed or
 	@PYTHONPATH=load-tests exec $(BIN)/python -m telemed_load --profile "$(or $(PROFILE),$(SHAPE))" \
 		$(if $(URL),--url "$(URL)") $(if $(SCALE),--scale $(SCALE)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SECRET),--secret "$(SECRET)") $(if $(PROCESSES),--workers $(PROCESSES))
+
+bench-deps: ## Install what `make bench` needs beyond Python: wrk and PgBouncer, by apt
+	@sh requirements/packages.sh "make bench-deps" wrk pgbouncer
+
+# make bench                                       every ratio, a table, load-tests/results/bench-latest.json; 15 minutes
+# make bench ONLY=cached-search                    or several: ONLY="booking pooler"
+# make bench BIGGEST=1e7                           growth up to ten million slots; ten minutes more to load them
+ONLY ?=
+BIGGEST ?= 1e6
+bench: install-dev ## Measure the hot paths against their floors on this machine (after bench-deps)
+	@$(BIN)/python load-tests/bench --only "$(ONLY)" --biggest "$(BIGGEST)"
+
+test-bench: install-dev ## See that every benchmark runs from end to end, at the smallest size
+	@$(BIN)/python -m pytest -n 0 -m drill tests/load/bench
 
 lint: install-dev ## Check style, formatting and the floors of imports
 	@$(BIN)/python -m ruff check .

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import platform
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+sys.path[:0] = [str(Path(__file__).parents[2] / name) for name in (".", "services", "load-tests")]
+
 import httpx
-from stage import ROOT, commit, cpu_seconds, ground, said
-from tests.support.clinic import Clinic, rfc3339
+from tests.support.clinic import Clinic
 from tests.support.people import People, User
 from tests.support.platform import Platform, TelemedProcess
 
+from bench.stage import ROOT, commit, cpu_seconds, family, ground
 from telemed.kernel.clock import SystemClock
+from telemed.kernel.text import rfc3339
 
 TARGET = ROOT / "services" / "telemed" / "capacity" / "measured.toml"
 COMMAND = "make measure"
@@ -66,7 +70,7 @@ class Bench:
               f"{cost.database_cpu_ms:6.2f} ms PostgreSQL", flush=True)  # fmt: skip
 
     def _spent(self, process: TelemedProcess) -> tuple[float, float]:
-        return cpu_seconds(process.running.pid), sum(cpu_seconds(pid) for pid in _family(self._postgres))
+        return cpu_seconds(process.running.pid), cpu_seconds(*family(self._postgres))
 
     async def _send(self, wanted: int, numbers: Any, call: Call, expected: int) -> None:
         left = iter(range(wanted))
@@ -238,11 +242,6 @@ def written(costs: list[Cost]) -> str:
             f"database_cpu_ms = {cost.database_cpu_ms:.2f}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def _family(pid: int) -> list[int]:
-    children = said("ps", "-o", "pid=", "--ppid", str(pid)).split()
-    return [pid, *(int(child) for child in children)]
 
 
 def _processor() -> str:
