@@ -149,9 +149,7 @@ def app(resources: Resources, services: tuple[Service, ...], monkeypatch: pytest
     The machine that runs the tests is busy with them; who is refused when it is late has tests of its own.
     """
     monkeypatch.setattr(admission, "LATENESS_SECONDS", {})
-    return BehindExpress(
-        at_the_edge(build_api(services, resources, with_platform_routes=True), services, resources)
-    )
+    return BehindExpress(at_the_edge(build_api(services, resources, with_platform_routes=True), services, resources))
 
 
 @pytest.fixture
