@@ -175,7 +175,7 @@ async def test_nonsense_is_not_believed(people: People, clinic: Clinic, valkey: 
             connection.transport.abort()
 
 
-KINDS = ["gone", "generation", "page"]
+KINDS = ["gone", "generation", "page", "state"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -190,8 +190,10 @@ async def test_single_keys_may_go(
     async def drop() -> None:
         async with redis.asyncio.Redis.from_url(valkey.url) as direct:
             keys = [key async for key in direct.scan_iter(f"telemed:search:*:{kind}*")]
-            assert keys
-            await direct.delete(*keys)
+            # A page may be gone already: this process gives from memory what it remembers of it.
+            assert keys or kind == "page"
+            for key in keys:
+                await direct.delete(key)
 
     shelf = resources.part(SlotShelf)
     for place, patient in enumerate(patients):

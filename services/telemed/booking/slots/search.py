@@ -7,9 +7,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.doctors.schemas import DoctorCard
 from telemed.booking.slots import queries
+from telemed.booking.slots.pages import Candidate, SlotPage
 from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import FoundSlot, SearchSlots
-from telemed.booking.slots.shelf import Candidate, SlotPage, SlotShelf, page_key
+from telemed.booking.slots.shelf import SlotShelf, page_key
 from telemed.kernel.cache.aside import CacheAside, Loaded
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
@@ -62,7 +63,7 @@ class SlotSearch:
 
         found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
-        body = _render(page, query.limit)
+        body = page.render(query.limit)
         if found.rescued or self._reads.is_primary_gone:
             return body, found.age
         self._recall.keep(asked, query, page, body, doings=doings)
@@ -82,12 +83,3 @@ class SlotSearch:
             for slot, doctor in rows[:wanted]
         )
         return SlotPage(candidates, has_more=len(rows) > wanted)
-
-
-def _render(page: SlotPage, limit: int) -> bytes:
-    shown = page.candidates[:limit]
-    cursor = "null"
-    if shown and (page.has_more or len(page.candidates) > limit):
-        cursor = f'"{Cursor(shown[-1].starts_at, shown[-1].slot_id).encode()}"'
-    items = ",".join(candidate.json for candidate in shown)
-    return f'{{"items":[{items}],"next_cursor":{cursor}}}'.encode()

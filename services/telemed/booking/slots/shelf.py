@@ -21,13 +21,14 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from telemed.booking.slots.pages import Candidate, SlotPage, Standing
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
@@ -44,44 +45,6 @@ _GENERATION_LIVES = timedelta(days=1)
 # A member of every set of gone notes from its beginning. No opening of a slot is called so.
 _MARK = "complete"
 _BEGUN = re.compile(r"@([0-9a-f]{1,8})-([0-9a-f]{1,16})$")  # where in the write-ahead log a generation began
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An open slot as it was loaded: what is needed to leave it out, to continue after it, and to show it."""
-
-    slot_id: UUID
-    version: int
-    starts_at: datetime
-    json: str
-
-    @property
-    def opening(self) -> str:
-        """Name this opening of the slot."""
-        return f"{self.slot_id.hex}/{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a page that came from the shelf was judged by: while this is so, it need not be judged again."""
-
-    state: tuple[bytes, bytes]  # the scope's generation and its state word, read before the notes were
-    window: int  # of the gone notes
-    loaded_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SlotPage:
-    """Open slots in the order of time. *has_more* says that the source has some beyond the last."""
-
-    candidates: tuple[Candidate, ...]
-    has_more: bool
-    standing: Standing | None = None  # of a page that is as fetched from the shelf
-
-    def without(self, gone: Collection[str], *, now: datetime) -> "SlotPage":
-        """Leave out what is gone and what has begun."""
-        kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
-        return self if len(kept) == len(self.candidates) else replace(self, candidates=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +190,9 @@ class SlotShelf:
         notes = await self._notes_about(page, scope, now)
         left = page.without(notes.gone, now=now)
         is_trusted = loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(loaded_at)
-        is_dry = page.has_more and len(left.candidates) < len(page.candidates) // 2
-        is_valid = made_for == generation and is_trusted and not is_dry
+        is_valid = made_for == generation and is_trusted and not left.is_dry(len(page.candidates))
         if is_valid and state is not None and notes.now is not None:
-            left = replace(left, standing=Standing(state, window, loaded_at))
+            left = replace(left, standing=Standing(state, window, loaded_at, loaded=len(page.candidates)))
         return Lookup(Entry(left, loaded_at, is_valid), generation)
 
     async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> None:
@@ -260,6 +222,22 @@ class SlotShelf:
     def doings(self) -> int:
         """Count what this process has made disappear: who remembers an answer looks whether it is still the same."""
         return self._doings
+
+    async def judge_again(self, key: str, page: SlotPage, state: tuple[bytes, bytes]) -> SlotPage | None:
+        """Leave out of a page from this shelf what has gone since; None if it has to be fetched or loaded anew.
+
+        *state* was read just now, and is of the page's generation.
+        """
+        standing = page.standing
+        if standing is None or state[0] != standing.state[0]:
+            return None
+        now = self._clock.now()
+        notes = await self._notes_about(page, _scope_in(key), now)
+        left = page.without(notes.gone, now=now)
+        is_trusted = standing.loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(standing.loaded_at)
+        if not is_trusted or left.is_dry(standing.loaded):
+            return None
+        return replace(left, standing=replace(standing, state=state))
 
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""

@@ -1,0 +1,60 @@
+"""Pages of open slots: what is left of them, and what they look like. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from telemed.kernel.paging import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An open slot as it was loaded: what is needed to leave it out, to continue after it, and to show it."""
+
+    slot_id: UUID
+    version: int
+    starts_at: datetime
+    json: str
+
+    @property
+    def opening(self) -> str:
+        """Name this opening of the slot."""
+        return f"{self.slot_id.hex}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a page that came from the shelf was judged by: while this is so, it need not be judged again."""
+
+    state: tuple[bytes, bytes]  # the scope's generation and its state word, read before the notes were
+    window: int  # of the gone notes
+    loaded_at: datetime
+    loaded: int  # candidates, before any was left out
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPage:
+    """Open slots in the order of time. *has_more* says that the source has some beyond the last."""
+
+    candidates: tuple[Candidate, ...]
+    has_more: bool
+    standing: Standing | None = None  # of a page that is as fetched from the shelf
+
+    def without(self, gone: Collection[str], *, now: datetime) -> "SlotPage":
+        """Leave out what is gone and what has begun."""
+        kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
+        return self if len(kept) == len(self.candidates) else replace(self, candidates=kept)
+
+    def is_dry(self, loaded: int) -> bool:
+        """Tell whether so little is left of the *loaded* candidates that the source should be asked for more."""
+        return self.has_more and len(self.candidates) < loaded // 2
+
+    def render(self, limit: int) -> bytes:
+        """Give the first *limit* slots as JSON, with the cursor to those after them."""
+        shown = self.candidates[:limit]
+        cursor = "null"
+        if shown and (self.has_more or len(self.candidates) > limit):
+            cursor = f'"{Cursor(shown[-1].starts_at, shown[-1].slot_id).encode()}"'
+        items = ",".join(candidate.json for candidate in shown)
+        return f'{{"items":[{items}],"next_cursor":{cursor}}}'.encode()
