@@ -380,7 +380,7 @@ class TestAcrossProcesses:
         async with proxy_to(port) as proxy:
             (process,) = await fleet.platform.serve("booking", DATABASE_URL=through(proxy, address))
             async with httpx.AsyncClient(base_url=process.url, timeout=30) as client:
-                proxy.only_with, proxy.cut_after = b"booking.appointments", b"COMMIT"
+                proxy.only_with, proxy.cut_after = b"booking.book_slot", b"COMMIT"
                 headers = {"Authorization": f"Bearer {patient.token}", "Idempotency-Key": "k"}
                 lost = await client.post(BOOK, json={"slot_id": slot["id"]}, headers=headers)
                 proxy.cut_after = None

@@ -13,14 +13,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import PoolProxiedConnection, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.background import in_background
 from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.deadline import begin_commit, require_time
+from telemed.kernel.direct import DRIVER_ERRORS, Direct, StatementFailed
 from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
 from telemed.kernel.locks import LOCK_WAIT
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
@@ -114,17 +115,34 @@ class Database:
         async def run(session: AsyncSession) -> T:
             return await operation(session, *args, **kwargs)
 
-        return await self._repeat(run)
+        return await self._repeat(lambda: self._once(run))
 
-    async def _repeat(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool = False) -> T:
-        """Run it as one transaction, and again when it lost a race."""
+    async def transact_directly(
+        self, operation: Callable[Concatenate[Direct, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `transact`, past SQLAlchemy, for an operation that is hot enough to be written as single statements.
+
+        The transaction begins with the operation's first `change`. One that only looked has none, so whoever leaves
+        after a look costs one round trip, and no lock.
+
+        Raises:
+            As `transact`. What the server says and nobody has a problem for is a `StatementFailed`.
+        """
+
+        async def run(direct: Direct) -> T:
+            return await operation(direct, *args, **kwargs)
+
+        return await self._repeat(lambda: self._once_directly(run))
+
+    async def _repeat(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Run it, and again when it lost a race."""
         if self.availability.is_down:
             self._count("unavailable")
             raise Unavailable(retry_after=_RETRY_WHILE_DOWN)
         for attempt in range(1, MAX_ATTEMPTS + 1):
             require_time()
             try:
-                return await self._attempt(run, read_only=read_only)
+                return await self._attempt(once)
             except _LostRace as lost:
                 if attempt == MAX_ATTEMPTS:
                     raise Overloaded from lost
@@ -147,7 +165,7 @@ class Database:
         async def run(session: AsyncSession) -> T:
             return await operation(session, *args, **kwargs)
 
-        return await self._repeat(run, read_only=True)
+        return await self._repeat(lambda: self._once(run, read_only=True))
 
     async def standing(self) -> Standing:
         """Ask the server where it stands, after everything that was committed before this call.
@@ -189,11 +207,11 @@ class Database:
         """Let go of every connection: what they are connected to may not be the primary any more."""
         await self._engine.dispose()
 
-    async def _attempt(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool) -> T:
+    async def _attempt(self, once: Callable[[], Awaitable[T]]) -> T:
         try:
             with span("transaction"):
-                result = await self._once(run, read_only=read_only)
-        except DBAPIError as error:
+                result = await once()
+        except (DBAPIError, StatementFailed) as error:
             if sqlstate(error) in RETRIED:
                 raise _LostRace from error
             problem = self._translate(error)
@@ -203,13 +221,13 @@ class Database:
         except PoolTimeout as error:
             self._count("no_connection")
             raise Overloaded from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            # Raised bare while connecting; afterwards SQLAlchemy wraps them.
+        except (*DRIVER_ERRORS, self._engine.dialect.loaded_dbapi.Error) as error:
+            # Raised bare while connecting; afterwards they are wrapped.
             raise self._unavailable(error) from error
         self.availability.answered()
         return result
 
-    async def _once(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool) -> T:
+    async def _once(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool = False) -> T:
         async with self._session() as session:
             # Now, and not with the first statement, so that the wait for a connection can be told from the work.
             with self._gauges.waiting(), span("pool.wait"):
@@ -221,9 +239,55 @@ class Database:
                 except BaseException:
                     self._count("rolled_back")
                     raise
-                with span("COMMIT", Kind.CLIENT, DATABASE):
-                    await self._commit(session)
+                if session.in_transaction():
+                    await self._commit(await raw_connection(session), session.commit)
             return result
+
+    async def _once_directly(self, run: Callable[[Direct], Awaitable[T]]) -> T:
+        with self._gauges.waiting(), span("pool.wait"):
+            lease = await self._engine.raw_connection()
+        direct = self._direct(lease)
+        with self._gauges.working():
+            try:
+                try:
+                    result = await run(direct)
+                except BaseException:
+                    self._count("rolled_back")
+                    raise
+                if direct.has_begun:
+                    await self._commit(direct.connection, lambda: direct.guarded(_end(direct.connection)))
+                else:
+                    self._count("committed")
+            except BaseException as error:
+                await self._take_back(lease, direct, error)
+                raise
+            lease.close()
+            return result
+
+    def _direct(self, lease: PoolProxiedConnection) -> Direct:
+        connection: RawConnection = lease.driver_connection  # type: ignore[assignment]  # typed as Any | None
+        return Direct(
+            connection,
+            lease.info,
+            begin=lambda: connection.execute("BEGIN"),
+            lock_wait=self._metrics.booking_lock_wait.observe,
+        )
+
+    async def _take_back(self, lease: PoolProxiedConnection, direct: Direct, error: BaseException) -> None:
+        """Let a connection on which something failed carry nothing into the pool: no transaction, no statement."""
+        connection = direct.connection
+        try:
+            if (direct.has_begun or not isinstance(error, Problem)) and not connection.is_closed():
+                # Shielded, as in `_session`. It also waits until a statement that was given up has ended.
+                await _finish(asyncio.ensure_future(connection.execute("ROLLBACK")))
+        except DRIVER_ERRORS:
+            connection.terminate()
+        finally:
+            if connection.is_closed() or (isinstance(error, StatementFailed) and error.is_disconnect):
+                # All of its age go with it, as SQLAlchemy does it for sessions: their server has gone, or was demoted.
+                self._engine.sync_engine.pool._invalidate(lease, error)  # noqa: SLF001 - there is no other way to it
+            else:
+                lease.close()
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
@@ -235,33 +299,31 @@ class Database:
             # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
             await _finish(asyncio.ensure_future(session.close()))
 
-    async def _commit(self, session: AsyncSession) -> None:
+    async def _commit(self, connection: RawConnection, send: Callable[[], Awaitable[None]]) -> None:
         """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""
-        if not session.in_transaction():
-            return
-        connection = await raw_connection(session)
         begin_commit()
-        commit = asyncio.ensure_future(session.commit())
-        # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
-        # ask the server to stop waiting for its replicas.
-        bound = asyncio.get_running_loop().call_later(self._commit_within_seconds, connection.terminate)
-        try:
-            await _finish(commit)
-        except asyncio.CancelledError:
-            self._count("committed" if commit.exception() is None else "unknown")
-            raise
-        except (TimeoutError, OSError, InterfaceError, OperationalError, asyncpg.InterfaceError) as error:
-            raise self._unknown("connection") from error
-        except DBAPIError as error:
-            if error.connection_invalidated or is_disconnect(sqlstate(error)):
+        with span("COMMIT", Kind.CLIENT, DATABASE):
+            commit = asyncio.ensure_future(send())
+            # At the bound the socket is torn down, which ends the commit with an error. It is not cancelled: that would
+            # ask the server to stop waiting for its replicas.
+            bound = asyncio.get_running_loop().call_later(self._commit_within_seconds, connection.terminate)
+            try:
+                await _finish(commit)
+            except asyncio.CancelledError:
+                self._count("committed" if commit.exception() is None else "unknown")
+                raise
+            except (OperationalError, *DRIVER_ERRORS) as error:
                 raise self._unknown("connection") from error
-            self._count("rolled_back")
-            raise  # the server refused: a definite no
-        finally:
-            bound.cancel()
-        if connection in self._local_only:
-            self._local_only.discard(connection)
-            raise self._unknown("replication")
+            except (DBAPIError, StatementFailed) as error:
+                if _is_lost(error):
+                    raise self._unknown("connection") from error
+                self._count("rolled_back")
+                raise  # the server refused: a definite no
+            finally:
+                bound.cancel()
+            if connection in self._local_only:
+                self._local_only.discard(connection)
+                raise self._unknown("replication")
         self._count("committed")
 
     def _unknown(self, cause: str) -> OutcomeUnknown:
@@ -280,13 +342,12 @@ class Database:
     def _count(self, outcome: str) -> None:
         self._metrics.transactions.labels(outcome).inc()
 
-    def _translate(self, error: DBAPIError) -> Problem | None:
+    def _translate(self, error: DBAPIError | StatementFailed) -> Problem | None:
         """Turn what the server said into a problem, if somebody can act on it."""
-        if isinstance(error, IntegrityError):
-            problem = self._constraint_problems.get(violated_constraint(error) or "")
-            if problem is not None:
-                return problem()
-        if error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError):
+        problem = self._constraint_problems.get(violated_constraint(error) or "")
+        if problem is not None:
+            return problem()
+        if _is_lost(error):
             return self._unavailable(error)
         if sqlstate(error) in OVERLOADED:
             return Overloaded()
@@ -307,6 +368,20 @@ class Database:
         @event.listens_for(self._engine.sync_engine, "connect")
         def _on_connect(dbapi_connection: Any, _record: object) -> None:  # SQLAlchemy's adapter has no public type
             dbapi_connection.driver_connection.add_log_listener(on_message)
+
+
+async def _end(connection: RawConnection) -> None:
+    status = await connection.execute("COMMIT")
+    if status != "COMMIT":
+        # So PostgreSQL ends a transaction in which something failed. Nobody may take that for an acknowledgement.
+        raise LookupError(f"COMMIT was answered with {status}")
+
+
+def _is_lost(error: DBAPIError | StatementFailed) -> bool:
+    """Tell whether it was the connection that failed, and not the statement."""
+    if isinstance(error, StatementFailed):
+        return error.is_disconnect or not isinstance(error.orig, asyncpg.PostgresError)
+    return error.connection_invalidated or is_disconnect(sqlstate(error)) or isinstance(error, InterfaceError)
 
 
 async def _finish(task: "asyncio.Future[T]") -> T:

@@ -16,7 +16,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.direct import Direct
 from telemed.kernel.problems import KeyInProgress, KeyReused
+
+_KEEP = "SELECT * FROM platform.keep_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 class StoredReply(SQLModel, table=True):
@@ -80,7 +83,8 @@ class Once:
     vault: ReplyVault = ReplyVault()  # noqa: RUF009 - stateless
 
     @property
-    def _lock_id(self) -> int:
+    def lock_number(self) -> int:
+        """Give the number of the advisory lock that claims the key."""
         place = "\x00".join((self.caller, self.method, self.route, self.key))
         return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big", signed=True)
 
@@ -94,7 +98,7 @@ class Once:
             KeyInProgress: another transaction holds the claim.
             KeyReused: the key stands for another request.
         """
-        claimed = await session.scalar(text("SELECT pg_try_advisory_xact_lock(:id)"), {"id": self._lock_id})
+        claimed = await session.scalar(text("SELECT pg_try_advisory_xact_lock(:id)"), {"id": self.lock_number})
         if not claimed:
             raise KeyInProgress
         stored = await session.scalar(
@@ -107,7 +111,15 @@ class Once:
         )
         if stored is None:
             return None
-        if not hmac.compare_digest(stored.request_hash, self.request_hash):
+        return self.replayed(Reply(stored.status, stored.body, stored.headers), stored.request_hash)
+
+    def replayed(self, stored: Reply, stored_hash: bytes) -> Reply:
+        """Open the reply that was found under the key, if it is this request's.
+
+        Raises:
+            KeyReused: the key stands for another request.
+        """
+        if not hmac.compare_digest(stored_hash, self.request_hash):
             raise KeyReused("This Idempotency-Key was used with another request; make a new one.")
         return Reply(stored.status, self.vault.open(stored.body), stored.headers, is_replayed=True)
 
@@ -126,6 +138,26 @@ class Once:
                 created_at=now,
             )
         )
+
+
+async def keep_reply(direct: Direct, once: Once, reply: Reply, *, now: datetime) -> Reply | None:
+    """Store the reply, or give the one that is stored under the key already. One round trip, one function (0010).
+
+    Raises:
+        KeyInProgress: another transaction holds the claim.
+        KeyReused: the key stands for another request.
+    """
+    row = await direct.change(
+        _KEEP,
+        *(once.lock_number, once.caller, once.method, once.route, once.key, once.request_hash),
+        *(reply.status, json.dumps(reply.headers), once.vault.seal(reply.body), now),
+    )
+    if not row["is_claimed"]:
+        raise KeyInProgress
+    if row["kept_status"] is None:
+        return None
+    kept = Reply(row["kept_status"], row["kept_body"], json.loads(row["kept_headers"]))
+    return once.replayed(kept, row["kept_hash"])
 
 
 def request_hash(secret: bytes, *, path: str, query: bytes, body: Any) -> bytes:

@@ -14,14 +14,19 @@ LOCK_WAIT = "telemed.lock_wait"
 _LOCK = text("SELECT pg_advisory_xact_lock(:number)")
 
 
+def lock_number(kind: str, thing: UUID) -> int:
+    """Give the number of the advisory lock on a thing."""
+    digest = hashlib.sha256(f"{kind}/{thing}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
 async def lock_thing(session: AsyncSession, kind: str, thing: UUID) -> None:
     """Wait until no other transaction holds this lock, then hold it until this one ends.
 
     Transaction-scoped, so it works through a pooler in transaction mode and cannot be left behind. Take it before
     any row lock: that order keeps deadlocks away.
     """
-    digest = hashlib.sha256(f"{kind}/{thing}".encode()).digest()
-    await session.execute(_LOCK, {"number": int.from_bytes(digest[:8], "big", signed=True)})
+    await session.execute(_LOCK, {"number": lock_number(kind, thing)})
 
 
 @contextmanager

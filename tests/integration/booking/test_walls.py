@@ -8,14 +8,14 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import text
 from tests.support.clinic import Clinic
 from tests.support.databases import TestDatabase
 from tests.support.people import People, User
-
-from telemed.booking.slots import queries
+from tests.support.stalls import slot_locked, waiting_for_locks
+from tests.support.waiting import until
 
 RIVALS = 60
+AT_THE_ROW = 6  # half of the pool
 
 
 @pytest.fixture
@@ -34,6 +34,20 @@ async def race(patients: Sequence[User], slot_ids: Sequence[str]) -> Counter[str
     return Counter("201" if reply.status_code == 201 else str(reply.json()["type"]) for reply in replies)
 
 
+async def race_at_the_row(
+    owner: asyncpg.Connection, database: TestDatabase, patients: Sequence[User], slot_id: str
+) -> Counter[str]:
+    """Let everybody book at once, and hold the slot's row until several have looked at it and want it."""
+    async with slot_locked(database.owner, slot_id):
+        racing = asyncio.create_task(race(patients, [slot_id]))
+
+        async def several_wait() -> bool:
+            return await waiting_for_locks(owner) >= AT_THE_ROW
+
+        await until(several_wait)
+    return await racing
+
+
 async def occupied(owner: asyncpg.Connection, slot_id: str) -> int:
     found: int = await owner.fetchval(
         "SELECT count(*) FROM booking.appointments WHERE slot_id = $1 AND status = 'booked'", UUID(slot_id)
@@ -41,11 +55,12 @@ async def occupied(owner: asyncpg.Connection, slot_id: str) -> int:
     return found
 
 
-def remove_row_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+async def remove_row_lock(owner: asyncpg.Connection) -> None:
     """Take the first wall away: the slot is read, not locked."""
-    without = str(queries._LOCK_SLOT).replace("FOR UPDATE OF s", "")
-    assert without != str(queries._LOCK_SLOT)
-    monkeypatch.setattr(queries, "_LOCK_SLOT", text(without))
+    function = await owner.fetchval("SELECT pg_get_functiondef('booking.book_slot'::regproc)")
+    without = function.replace("FOR UPDATE", "")
+    assert without != function
+    await owner.execute(without)
 
 
 async def remove_constraints(owner: asyncpg.Connection) -> None:
@@ -53,49 +68,53 @@ async def remove_constraints(owner: asyncpg.Connection) -> None:
     await owner.execute("ALTER TABLE booking.appointments DROP CONSTRAINT appointments_doctor_no_overlap")
 
 
-async def test_of_many_patients_one_wins(people: People, clinic: Clinic, owner: asyncpg.Connection) -> None:
+async def test_of_many_patients_one_wins(
+    people: People, clinic: Clinic, owner: asyncpg.Connection, database: TestDatabase
+) -> None:
     """With both walls: one 201, everybody else hears slot-taken."""
     (slot,) = await clinic.slots(await clinic.doctor())
 
-    heard = await race(await people.patients(RIVALS), [slot["id"]])
+    heard = await race_at_the_row(owner, database, await people.patients(RIVALS), slot["id"])
 
     assert heard == {"201": 1, "slot-taken": RIVALS - 1}
     assert await occupied(owner, slot["id"]) == 1
 
 
 async def test_the_constraint_alone_is_enough(
-    people: People, clinic: Clinic, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    people: People, clinic: Clinic, owner: asyncpg.Connection, database: TestDatabase
 ) -> None:
     """Without the row lock: still one winner, the same words, no server error."""
-    remove_row_lock(monkeypatch)
+    await remove_row_lock(owner)
     (slot,) = await clinic.slots(await clinic.doctor())
 
-    heard = await race(await people.patients(RIVALS), [slot["id"]])
+    heard = await race_at_the_row(owner, database, await people.patients(RIVALS), slot["id"])
 
     assert heard == {"201": 1, "slot-taken": RIVALS - 1}
     assert await occupied(owner, slot["id"]) == 1
 
 
-async def test_the_row_lock_alone_is_enough(people: People, clinic: Clinic, owner: asyncpg.Connection) -> None:
+async def test_the_row_lock_alone_is_enough(
+    people: People, clinic: Clinic, owner: asyncpg.Connection, database: TestDatabase
+) -> None:
     """Without the constraint: the same."""
     await remove_constraints(owner)
     (slot,) = await clinic.slots(await clinic.doctor())
 
-    heard = await race(await people.patients(RIVALS), [slot["id"]])
+    heard = await race_at_the_row(owner, database, await people.patients(RIVALS), slot["id"])
 
     assert heard == {"201": 1, "slot-taken": RIVALS - 1}
     assert await occupied(owner, slot["id"]) == 1
 
 
 async def test_without_both_walls_the_race_is_lost(
-    people: People, clinic: Clinic, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    people: People, clinic: Clinic, owner: asyncpg.Connection, database: TestDatabase
 ) -> None:
     """The race above is a real one: it finds the double booking that the walls prevent."""
-    remove_row_lock(monkeypatch)
+    await remove_row_lock(owner)
     await remove_constraints(owner)
     (slot,) = await clinic.slots(await clinic.doctor())
 
-    await race(await people.patients(RIVALS), [slot["id"]])
+    await race_at_the_row(owner, database, await people.patients(RIVALS), slot["id"])
 
     assert await occupied(owner, slot["id"]) > 1
 

@@ -67,6 +67,13 @@ def test_what_was_not_measured_is_never_met() -> None:
     assert "pooler: pgbouncer is not installed" in table([absent])
 
 
+def test_a_reason_takes_the_verdict_away() -> None:
+    """Half a measurement is none, however good it looks."""
+    half = Result("made up", "", "", "at least", 0.1, floors=(1.0,), values=(1.0,), reason="the server went away")
+
+    assert half.met is None
+
+
 def test_a_floor_of_nothing_gives_no_ratio() -> None:
     """Division by zero is no success."""
     assert result(floors=(0.0,), values=(5.0,)).met is None

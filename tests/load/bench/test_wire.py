@@ -56,12 +56,18 @@ async def test_every_request_is_sent_once_and_counted() -> None:
     assert tally.rate == pytest.approx(100 / tally.seconds)
 
 
-async def test_an_answer_in_pieces_is_one_answer() -> None:
+@pytest.mark.parametrize("cut", range(1, len(OK)))
+def test_an_answer_in_pieces_is_one_answer(cut: int) -> None:
     """Head and body may come apart, anywhere."""
-    async with stub(lambda _: (0, [OK[:11], OK[11:30], OK[30:39], OK[39:]])) as port:
-        tally = await wire.closed(port, itertools.repeat(REQUEST, 5), connections=1)
+    seen: list[tuple[int, bytes]] = []
+    connection = wire._Connection(lambda _, status, _head, body: seen.append((status, body)), lambda: None)
 
-    assert (tally.statuses, tally.last_body) == ({200: 5}, b"ok")
+    connection.data_received(OK[:cut])
+    assert seen == []
+    connection.data_received(OK[cut:])
+    connection.data_received(BUSY)
+
+    assert seen == [(200, b"ok"), (503, b"busy")]
 
 
 async def test_a_refusal_is_no_success() -> None:

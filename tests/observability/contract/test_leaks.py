@@ -53,7 +53,7 @@ def test_every_channel_had_something_in_it(gathered: Gathered) -> None:
     assert gathered.trace_files
     for column in ("platform.outbox.payload", "platform.outbox.last_error", "audit.records.details"):
         assert any(text for name, text in gathered.rows.items() if name.startswith(column)), column
-    assert "INSERT INTO booking.appointments" in gathered.server_logs["pg-0"], "slow statements are logged"
+    assert "booking.book_slot(" in gathered.server_logs["pg-0"], "slow statements are logged"
     assert "# EOF" in gathered.openmetrics["booking"]
 
 

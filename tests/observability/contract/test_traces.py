@@ -47,11 +47,11 @@ def test_a_booking_shows_what_it_did(booking: list[SeenSpan]) -> None:
     assert request.attributes["http.response.status_code"] == 201
     here = [span for span in booking if span.service == "telemed-booking"]
     assert {"transaction", "pool.wait", "COMMIT", "redis"} <= {span.name for span in here}
-    (insert,) = (span for span in here if span.name == "INSERT booking.appointments")
-    (transaction,) = (span for span in here if span.span_id == insert.parent_id)
+    (call,) = (span for span in here if span.name == "SELECT booking.book_slot")
+    (transaction,) = (span for span in here if span.span_id == call.parent_id)
     assert (transaction.name, transaction.kind, transaction.parent_id) == ("transaction", INTERNAL, request.span_id)
     inside = {span.name: span.kind for span in here if span.parent_id == transaction.span_id}
-    for name in ("COMMIT", "INSERT booking.appointments", "INSERT audit.records", "INSERT platform.outbox"):
+    for name in ("SELECT booking.look_at_slot", "SELECT booking.book_slot", "COMMIT"):
         assert inside[name] == CLIENT
 
 

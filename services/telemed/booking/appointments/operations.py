@@ -1,21 +1,26 @@
 """Booking, cancelling and moving: one function a use case, one transaction each.
 
-A slot is never booked twice because of two walls, each enough by itself: the slot's row lock taken here, and the
-exclusion constraints on booking.appointments (migration 0003).
+A slot is never booked twice because of two walls, each enough by itself: the slot's row lock, and the exclusion
+constraints on booking.appointments (migration 0003).
 
 Locks are taken in one order by everybody, so that no two wait for each other: patient, appointment, slots by id.
+
+Booking is the hot path: it goes past the ORM, with its locks and writes in a function of the database (migration 0010,
+docs/decisions/0026-booking-in-one-statement.md). What may be booked is decided here all the same.
 """
 
 from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.booking.appointments import queries
+from telemed.booking.appointments.queries import Booking
 from telemed.booking.appointments.rules import ShownStatus, require_in_time, stored_as
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
-from telemed.booking.problems import DifferentDoctor
+from telemed.booking.problems import DifferentDoctor, SlotContended
 from telemed.booking.slots.models import SlotStatus
 from telemed.booking.slots.operations import gone, gone_payload
-from telemed.booking.slots.queries import LockedSlot, lock_slot, peek_slot, set_slot_status
+from telemed.booking.slots.queries import SlotNow, lock_slot, set_slot_status
 from telemed.booking.slots.rules import require_bookable
 from telemed.booking.slots.shelf import GoneSlot
 from telemed.contracts.appointments import (
@@ -31,13 +36,19 @@ from telemed.contracts.appointments import (
 from telemed.contracts.events import APPOINTMENT_BOOKED, APPOINTMENT_CANCELLED, APPOINTMENT_RESCHEDULED
 from telemed.contracts.ids import AppointmentId, PatientId, SlotId
 from telemed.contracts.roles import Role
+from telemed.contracts.work import Entry, Written, rendered
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.paging import Cursor, Page, page_of
-from telemed.kernel.problems import NotFound
+from telemed.kernel.problems import KeyInProgress, NotFound
+
+# How often one request meets another opening of its slot than it saw, before it is told to come again. The second time
+# it holds the row already, so only a change of the caller's role or of the doctor's can come in between.
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +60,43 @@ class Changed:
     back: GoneSlot | None = None
 
 
-async def book_slot(session: AsyncSession, act: Act, wanted: BookSlot) -> Changed:
-    """Give the slot to the acting patient, or say why they cannot have it.
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A fresh appointment, and the opening of its slot that is gone with it."""
 
-    Locks the patient, then the slot's row: a second caller for either waits for this transaction.
+    appointment: AppointmentReply
+    gone: GoneSlot
+    back: None = None
+
+
+async def book_slot(direct: Direct, entry: Entry, wanted: BookSlot) -> Written[Booked]:
+    """Give the slot to the patient who comes, or say why they cannot have it.
+
+    Looks without a lock first; then writes under the locks of patient and row, if nothing has changed since. A second
+    caller for either waits for this transaction.
 
     Raises:
+        NotAuthenticated, Forbidden: who comes has no session any more, or is no patient.
+        KeyInProgress, KeyReused: as `Once.find`.
         NotFound: there is no such slot, it was withdrawn, or its doctor is no longer one.
         SlotStarted: it begins at or before the act.
         SlotTaken: somebody has booked it.
         SlotContended: its row could not be had in time.
         PatientBusy: the patient has another appointment at this time (by constraint).
     """
-    patient_id = PatientId(act.known_actor.user_id)
-    slot_id = SlotId(wanted.slot_id)
-    seen = await peek_slot(session, slot_id)
-    if seen is None:
-        raise NotFound("There is no such slot.")
-    require_bookable(seen.status, seen.starts_at, now=act.now)
-    # Two overlapping slots at once: without this their inserts would wait for each other under the constraint.
-    await lock_thing(session, "patient", patient_id)
-    slot = await _locked_bookable(session, act, slot_id)
-    appointment = await _occupy(session, act, slot, patient_id=patient_id, reason=wanted.reason)
-    await append_audit(session, act, _entry("appointment.book", appointment))
-    event = _event(APPOINTMENT_BOOKED, appointment, starts_at=appointment.starts_at.isoformat(), **gone_payload(slot))
-    await append_events(session, act, event)
-    return Changed(appointment, gone=gone(slot))
+    sight = await queries.look_at_slot(direct, entry, SlotId(wanted.slot_id))
+    for _ in range(_LOOKS):
+        if not sight.is_claimed:
+            raise KeyInProgress
+        act = entry.admit(sight.caller_role)
+        if entry.once is not None and sight.reply is not None:
+            return Written(entry.once.replayed(sight.reply, sight.request_hash))
+        slot = _bookable(sight.slot, act)
+        booking, booked = _booking(slot, act, wanted.reason)
+        sight = await queries.book_slot(direct, entry, act, slot, booking)
+        if sight.is_booked:
+            return Written(booking.reply, booked)
+    raise SlotContended
 
 
 async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> Changed:
@@ -131,8 +153,7 @@ async def move_appointment(
     moved = _event(
         APPOINTMENT_RESCHEDULED, appointment, successor_id=str(successor.id), slot_id=str(appointment.slot_id)
     )
-    booked = _event(APPOINTMENT_BOOKED, successor, starts_at=successor.starts_at.isoformat(), **gone_payload(slot))
-    await append_events(session, act, moved, booked)
+    await append_events(session, act, moved, _booked_event(successor, slot))
     return Changed(successor, gone=gone(slot), back=gone(released))
 
 
@@ -160,7 +181,39 @@ async def list_appointments(
     return page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
 
 
-async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> LockedSlot:
+def _bookable(slot: SlotNow | None, act: Act) -> SlotNow:
+    if slot is None:
+        raise NotFound("There is no such slot.")
+    require_bookable(slot.status, slot.starts_at, now=act.now)
+    if slot.doctor_role != Role.DOCTOR:
+        raise NotFound("There is no such slot.")
+    return slot
+
+
+def _booking(slot: SlotNow, act: Act, reason: str | None) -> tuple[Booking, Booked]:
+    """Make what is written and what is said, to the byte as it will be stored."""
+    appointment = AppointmentReply(
+        id=uuid7(),
+        slot_id=slot.id,
+        doctor_id=slot.doctor_id,
+        patient_id=act.known_actor.user_id,
+        status=ShownStatus.BOOKED,
+        starts_at=slot.starts_at,
+        ends_at=slot.ends_at,
+        reason=reason,
+        created_at=act.now,
+    )
+    booking = Booking(
+        AppointmentId(appointment.id),
+        reason,
+        _entry("appointment.book", appointment),
+        _booked_event(appointment, slot),
+        rendered(appointment, 201, f"/consultation/{appointment.id}"),
+    )
+    return booking, Booked(appointment, gone(slot))
+
+
+async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> SlotNow:
     slot = await lock_slot(session, slot_id)
     if slot is None or slot.doctor_role != Role.DOCTOR:
         raise NotFound("There is no such slot.")
@@ -177,7 +230,7 @@ async def _locked_own(session: AsyncSession, act: Act, appointment_id: Appointme
 
 
 async def _occupy(
-    session: AsyncSession, act: Act, slot: LockedSlot, *, patient_id: PatientId, reason: str | None
+    session: AsyncSession, act: Act, slot: SlotNow, *, patient_id: PatientId, reason: str | None
 ) -> Appointment:
     await set_slot_status(session, slot.id, SlotStatus.BOOKED)
     appointment = Appointment(
@@ -197,7 +250,7 @@ async def _occupy(
     return appointment
 
 
-async def _release(session: AsyncSession, appointment: Appointment) -> LockedSlot:
+async def _release(session: AsyncSession, appointment: Appointment) -> SlotNow:
     slot = await lock_slot(session, SlotId(appointment.slot_id))
     if slot is None:
         raise LookupError("an appointment's slot cannot be gone: appointments_slot refers to it")
@@ -205,17 +258,23 @@ async def _release(session: AsyncSession, appointment: Appointment) -> LockedSlo
     return slot
 
 
-def _entry(action: str, appointment: Appointment) -> AuditEntry:
+def _entry(action: str, appointment: Appointment | AppointmentReply) -> AuditEntry:
     return AuditEntry(action, "appointment", appointment.id, patient_id=appointment.patient_id)
 
 
-def _event(kind: str, appointment: Appointment, **more: str | int) -> Event:
+def _booked_event(appointment: Appointment | AppointmentReply, slot: SlotNow) -> Event:
+    return _event(APPOINTMENT_BOOKED, appointment, starts_at=slot.starts_at.isoformat(), **gone_payload(slot))
+
+
+def _event(kind: str, appointment: Appointment | AppointmentReply, **more: str | int) -> Event:
     payload = {
         "appointment_id": str(appointment.id),
         "doctor_id": str(appointment.doctor_id),
         "patient_id": str(appointment.patient_id),
     }
-    return Event(kind, appointment.id, appointment.version, payload | more)
+    # What can be shown without its row has just been made.
+    version = appointment.version if isinstance(appointment, Appointment) else 1
+    return Event(kind, appointment.id, version, payload | more)
 
 
 def _not_yours(appointment_id: AppointmentId, appointment: Appointment | None, *, action: str) -> NotFound:

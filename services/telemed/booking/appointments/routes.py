@@ -50,12 +50,9 @@ def _location(changed: Changed) -> str:
 async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
     """Claim a slot. The consultation at `Location` is valid at once."""
     shelf = work.resources.part(SlotShelf)
-    booking = work.write(
+    booking = work.write_directly(
         operations.book_slot,
         body,
-        reply=_reply,
-        status=201,
-        location=_location,
         after=shelf.note_change,
         after_replay=renews_appointments_pages(work),
     )

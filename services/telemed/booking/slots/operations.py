@@ -87,11 +87,11 @@ async def withdraw_slot(session: AsyncSession, act: Act, slot_id: SlotId) -> Wit
     return Withdrawal(gone(slot))
 
 
-def gone(slot: queries.LockedSlot) -> GoneSlot:
+def gone(slot: queries.SlotNow) -> GoneSlot:
     """Name the opening of the slot that ends with this transaction."""
     return GoneSlot(slot.id, slot.version, slot.doctor_id, slot.specialization)
 
 
-def gone_payload(slot: queries.LockedSlot) -> dict[str, str | int]:
+def gone_payload(slot: queries.SlotNow) -> dict[str, str | int]:
     """Say the same in an event, for whoever has to finish what a dead process could not."""
     return {"slot_id": str(slot.id), "slot_version": slot.version, "doctor_id": str(slot.doctor_id)}

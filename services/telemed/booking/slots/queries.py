@@ -52,8 +52,8 @@ _OVERLAPPING = text(
 
 
 @dataclass(frozen=True, slots=True)
-class LockedSlot:
-    """A slot whose row this transaction holds."""
+class SlotNow:
+    """A slot, with what its doctor is at the same moment."""
 
     id: UUID
     doctor_id: UUID
@@ -62,16 +62,10 @@ class LockedSlot:
     status: str
     version: int
     specialization: str
-    doctor_role: str
+    doctor_role: str | None
 
 
-async def peek_slot(session: AsyncSession, slot_id: SlotId) -> Slot | None:
-    """Look at a slot without waiting for its lock; losers of a race leave here and cost next to nothing."""
-    found: Slot | None = await session.scalar(select(Slot).where(col(Slot.id) == slot_id))
-    return found
-
-
-async def lock_slot(session: AsyncSession, slot_id: SlotId) -> LockedSlot | None:
+async def lock_slot(session: AsyncSession, slot_id: SlotId) -> SlotNow | None:
     """Lock the slot's row until the transaction ends; the first wall against double booking.
 
     Raises:
@@ -85,7 +79,7 @@ async def lock_slot(session: AsyncSession, slot_id: SlotId) -> LockedSlot | None
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise SlotContended from error
         raise
-    return LockedSlot(**row._mapping) if row is not None else None  # noqa: SLF001 - SQLAlchemy's public attribute
+    return SlotNow(**row._mapping) if row is not None else None  # noqa: SLF001 - SQLAlchemy's public attribute
 
 
 async def set_slot_status(session: AsyncSession, slot_id: UUID, status: SlotStatus) -> None:

@@ -26,6 +26,7 @@ from tests.support.programs import require_program
 from tests.twin.poolers import COMMON, CONFIGURATION, Pooler, Target, read_verifiers
 from tests.twin.postgres import MONITOR
 
+from telemed.kernel.direct import Direct
 from telemed.kernel.engine import asyncpg_url
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
@@ -84,6 +85,30 @@ async def test_hundreds_of_transactions_leave_nothing_behind(
         "(SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     assert locks == 0
+
+
+async def test_direct_statements_do_not_meet_each_other(
+    pooled: Pooled, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+) -> None:
+    """Looks outside of a transaction, changes inside of one, sessions among them: each gets what it asked for."""
+    db = await open_database(pooled.url, database_pool_size=CLIENTS, database_pool_timeout_seconds=60.0)
+
+    async def work(direct: Direct, number: int) -> list[int]:
+        seen = [(await direct.look(f"SELECT $1::int + {number % 5}", number))[0]]
+        statement = f"UPDATE {counters} SET value = value + 1 WHERE id = $1 RETURNING id + {number % 3}"
+        seen.append((await direct.change(statement, 1 + number % 2))[0])
+        seen.append((await direct.look("SELECT count(*)::int FROM pg_prepared_statements WHERE name <> ''"))[0])
+        return seen
+
+    async def one(number: int) -> None:
+        if number % 7 == 0:
+            await db.transact(add, counters, 1 + number % 2)
+        else:
+            wanted = [number + number % 5, 1 + number % 2 + number % 3, 0]
+            assert await db.transact_directly(work, number) == wanted
+
+    await asyncio.gather(*(one(number) for number in range(TRANSACTIONS)))
+    assert [await value_of(owner, counters, number) for number in (1, 2)] == [TRANSACTIONS // 2] * 2
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ async def test_a_deadline_during_commit_leaves_the_outcome_to_the_key(
     async with proxy_to(database.servers.port) as proxy:
         (process,) = await platform_processes.serve("all", DATABASE_URL=through(proxy, database.services))
         patient, slot_id = await live_people.patient(), await open_slot(live_clinic)
-        proxy.only_with, proxy.freeze_after = b"booking.appointments", b"COMMIT"
+        proxy.only_with, proxy.freeze_after = b"booking.book_slot", b"COMMIT"
         reply = await patient.post(BOOK, {"slot_id": slot_id}, key="k", headers=within(2.0))
         assert proxy.is_frozen  # the COMMIT still waits for its answer
         assert (reply.status_code, reply.json()["type"]) == (503, "outcome-unknown")

@@ -77,7 +77,7 @@ async def test_a_client_that_leaves_during_commit_has_booked_once(
     async with proxy_to(database.servers.port) as proxy:
         (process,) = await platform_processes.serve("all", DATABASE_URL=through(proxy, database.services))
         patient, slot_id = await live_people.patient(), await open_slot(live_clinic)
-        proxy.only_with, proxy.freeze_after = b"booking.appointments", b"COMMIT"
+        proxy.only_with, proxy.freeze_after = b"booking.book_slot", b"COMMIT"
         connection = await connect(process.port)
         body, key = {"slot_id": slot_id}, {"Idempotency-Key": "k"}
         await connection.send("POST", BOOK, token=patient.token, body=body, headers=key)

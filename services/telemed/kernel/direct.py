@@ -1,0 +1,111 @@
+"""Statements past SQLAlchemy, on a connection of the same pool: for what is asked so often that a session costs more.
+
+Begins and ends nothing by itself; `Database.transact_directly` does. Works through PgBouncer in transaction mode as it
+is: with asyncpg's cache off, a statement goes out with its values in one packet, prepared anew under no name.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from telemed.kernel.engine import RawConnection, raw_connection
+from telemed.kernel.sqlstates import is_disconnect, sqlstate
+from telemed.kernel.telemetry.spans import Kind, around, span
+from telemed.kernel.telemetry.statements import described
+
+Row = asyncpg.Record
+# What the driver raises, and the operating system below it; a time-out is an OSError. An InternalClientError comes when
+# the server has ended the connection and the driver has only half noticed.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+class StatementFailed(Exception):
+    """A statement, or a COMMIT, that the server refused or whose connection broke; *orig* says what it was."""
+
+    def __init__(self, orig: Exception, *, is_disconnect: bool) -> None:
+        super().__init__(type(orig).__name__)  # not what it says, which may quote a row
+        self.orig = orig
+        self.is_disconnect = is_disconnect
+
+
+class Direct:
+    """One connection for one operation."""
+
+    def __init__(
+        self,
+        connection: RawConnection,
+        prepared: dict[Any, Any],  # what the pool keeps with the connection; of any use, so typed by nobody
+        *,
+        begin: Callable[[], Awaitable[object]],
+        lock_wait: Callable[[float], None],
+    ) -> None:
+        self.connection = connection
+        self.note_lock_wait = lock_wait
+        self.has_begun = False
+        self._begin = begin
+        self._prepared = prepared
+
+    @classmethod
+    async def inside(cls, session: AsyncSession) -> "Direct":
+        """Run direct statements as part of a session's transaction; what the session has pending goes first."""
+        await session.flush()
+
+        async def nothing() -> None:
+            """Stand where the transaction would begin."""
+
+        return cls(await raw_connection(session), {}, begin=nothing, lock_wait=lambda _: None)
+
+    async def look(self, statement: str, *values: object) -> Row:
+        """Give the one row of a statement that changes and locks nothing; before the first `change`, outside of it."""
+        return await self._row(statement, values)
+
+    async def change(self, statement: str, *values: object) -> Row:
+        """Give the one row of a statement that locks or changes something; the first one begins the transaction."""
+        if not self.has_begun:
+            # Before it is sent: a caller that leaves meanwhile may have begun one.
+            self.has_begun = True
+            await self.guarded(self._begin())
+        return await self._row(statement, values)
+
+    async def guarded(self, sent: Awaitable[Any]) -> Any:
+        """Wait for what was sent.
+
+        Raises:
+            StatementFailed: the server refused it, or the connection broke.
+        """
+        try:
+            return await sent
+        except DRIVER_ERRORS as error:
+            is_lost = self.connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
+            raise StatementFailed(error, is_disconnect=is_lost or is_disconnect(sqlstate(error))) from error
+
+    async def _row(self, statement: str, values: tuple[object, ...]) -> Row:
+        place = around()
+        note = None
+        if place is not None:
+            name, attributes = described(statement)
+            note = span(name, Kind.CLIENT, attributes)
+            note.begin(place)
+        try:
+            prepared = self._prepared.get(statement)
+            if prepared is None:
+                prepared = self._prepared[statement] = await self._prepare(statement)
+            # All rows and not "the first": then the server is done with the statement when it has answered.
+            rows: list[Row] = await self.guarded(prepared.fetch(*values))
+        except StatementFailed as failed:
+            if note is not None:
+                note.end(sqlstate(failed) or type(failed.orig).__name__)
+            raise
+        if note is not None:
+            note.end()
+        return rows[0]
+
+    async def _prepare(self, statement: str) -> "PreparedStatement[Row]":  # generic in the stubs only
+        """Learn the types of its values and columns, once for each connection; nothing stays on the server."""
+        prepared: PreparedStatement[Row] = await self.guarded(self.connection.prepare(statement))
+        if prepared.get_name():
+            raise LookupError("a prepared statement has a name: is the driver's cache on?")
+        return prepared
