@@ -314,10 +314,11 @@ class SlotShelf:
     def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
         self._doings += 1
         forget_before = now - GONE_WINDOW
-        for opening, noted_at in list(self._gone_here.items()):  # oldest first: dicts keep the order of insertion
-            if noted_at > forget_before:
+        while self._gone_here:
+            oldest = next(iter(self._gone_here))  # dicts keep the order of insertion
+            if self._gone_here[oldest] > forget_before:
                 break
-            del self._gone_here[opening]
+            del self._gone_here[oldest]
         self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
 
 
