@@ -20,17 +20,22 @@ from telemed_load.routes import ROUTES
 
 HISTOGRAM = "telemed_http_request_duration_seconds"
 LIMIT = 0.1  # how far the two may lie apart
-LOWER_HALF = 0.5
 # The way through two kernels and two event loops, and the width of the first bucket: less than this no histogram with
 # such buckets can tell, and against limits of 200 ms and more it is nothing.
 FLOOR_SECONDS = 0.005
+# At the window's edges one side counts what the other does not: the look at the metrics takes a moment, too.
+AT_THE_EDGES = 5
 _ANSWERED = ("2xx", "3xx", "4xx")  # refusals for want of room are not in the histogram, and 5xx are no times
 Series = Counter[tuple[str, str, float]]  # (method, route, upper edge) -> requests up to that edge
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What both sides say of the requests of one gate; *disagreement* is empty where they agree."""
+    """What both sides say of the requests of one gate; *disagreement* is empty where they agree.
+
+    *is_too_small*: a tenth of those beyond the quantile is less than one request, so only how many there were, and how
+    many were within the limit, could be compared.
+    """
 
     slo: str
     client_requests: int
@@ -40,6 +45,7 @@ class Comparison:
     client_quantile_seconds: float | None
     server_quantile_seconds: float | None
     disagreement: str
+    is_too_small: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Write it down."""
@@ -88,13 +94,16 @@ def compare(gate: Gate, measured: Measurements, grown: Series) -> Comparison:
     seen = {edge: client.within(edge) if math.isfinite(edge) else client.count for edge in edges}
     total = server.get(math.inf, 0)
     if not total or not client.count:
-        empty = "" if total == client.count else _apart("requests", client.count, total)
+        empty = "" if abs(total - client.count) <= AT_THE_EDGES else _apart("requests", client.count, total)
         return Comparison(gate.slo, client.count, total, None, None, None, None, empty)
-    within, within_there = client.within(gate.threshold_seconds) / client.count, server[gate.threshold_seconds] / total
+    # A profile may ask for a time that is no bucket's edge.
+    limit = max((edge for edge in edges if edge <= gate.threshold_seconds), default=edges[0])
+    within, within_there, both = client.within(limit) / client.count, server[limit] / total, min(client.count, total)
+    is_too_small = round(both * (1 - gate.objective_ratio) * LIMIT, 9) < 1
     told = [
         _apart("requests", client.count, total) if _differ(client.count, total) else "",
-        _apart("share within the limit", within, within_there) if _differ(within, within_there) else "",
-        _contradiction(client, server, 1 - gate.objective_ratio),
+        _apart("share within the limit", within, within_there) if _differ(within * both, within_there * both) else "",
+        "" if is_too_small else _contradiction(client, server, gate.objective_ratio),
     ]
     return Comparison(
         slo=gate.slo,
@@ -105,23 +114,23 @@ def compare(gate: Gate, measured: Measurements, grown: Series) -> Comparison:
         client_quantile_seconds=interpolated(seen, gate.objective_ratio),
         server_quantile_seconds=interpolated(server, gate.objective_ratio),
         disagreement="; ".join(one for one in told if one),
+        is_too_small=is_too_small,
     )
 
 
-def _contradiction(client: Milliseconds, server: Mapping[float, int], bad_ratio: float) -> str:
+def _contradiction(client: Milliseconds, server: Mapping[float, int], ratio: float) -> str:
     """Say at which edge the server's count cannot be that of the client's times, were they a tenth longer or shorter.
 
     Quantiles interpolated from buckets are no measure: where a bucket is wide and holds few, one request more or less
     moves them by a tenth. So the question is turned round: of the client's own times it is known exactly how many lie
-    within an edge and a tenth. Looked at is the slower half, which is what objectives are about.
+    within an edge and a tenth. Looked at are the edges around the gate's quantile, as either side has it: what lies
+    elsewhere decides no gate.
     """
     total, count = server[math.inf], client.count
-    allowed = LIMIT * bad_ratio + 1 / count
+    allowed = LIMIT * (1 - ratio) + 1 / count
     worst, said = 0.0, ""
-    for edge in sorted(server):
+    for edge in _around(client.quantile(ratio), server) | _around(interpolated(server, ratio), server):
         there = server[edge] / total
-        if math.isinf(edge) or max(there, client.within(edge) / count) < LOWER_HALF:
-            continue
         fewest = client.within(edge / (1 + LIMIT) - FLOOR_SECONDS) / count
         most = client.within(edge * (1 + LIMIT) + FLOOR_SECONDS) / count
         beyond = max(fewest - there, there - most) - allowed
@@ -129,6 +138,12 @@ def _contradiction(client: Milliseconds, server: Mapping[float, int], bad_ratio:
             worst = beyond
             said = f"within {edge:g} s were {there:.2%} there, and {fewest:.2%} to {most:.2%} here"
     return said
+
+
+def _around(seconds: float, server: Mapping[float, int]) -> set[float]:
+    """Give the finite edges on both sides of a time."""
+    edges = sorted(edge for edge in server if math.isfinite(edge))
+    return {*[edge for edge in edges if edge < seconds][-1:], *[edge for edge in edges if edge >= seconds][:1]}
 
 
 def interpolated(buckets: Mapping[float, int], ratio: float) -> float:
@@ -170,7 +185,7 @@ def _covered(gate: Gate, grown: Series) -> dict[float, int]:
 
 
 def _differ(one: float, other: float) -> bool:
-    return abs(one - other) > LIMIT * max(one, other)
+    return abs(one - other) > max(LIMIT * max(one, other), AT_THE_EDGES)
 
 
 def _apart(what: str, client: float, server: float) -> str:

@@ -83,7 +83,7 @@ def _kind(name: str, one: Mapping[str, Any]) -> tuple[object, ...]:
 def _comparison(one: Mapping[str, Any]) -> tuple[object, ...]:
     ratios = _percent(one["client_within_ratio"]), _percent(one["server_within_ratio"])
     times = _seconds(one["client_quantile_seconds"]), _seconds(one["server_quantile_seconds"])
-    agrees = one["disagreement"] or "agrees"
+    agrees = one["disagreement"] or ("too few to compare times" if one["is_too_small"] else "agrees")
     return one["slo"], one["client_requests"], one["server_requests"], *ratios, *times, agrees
 
 

@@ -66,6 +66,8 @@ def decide(
         unsound.append(f"nothing to compare with: {uncompared}")
     word: Word = "missed" if broken else "invalid" if unsound else "missed" if failed else "met"
     reasons = [*_first(broken), *unsound, *failed, *([f"not compared: {uncompared}"] if uncompared and failed else [])]
+    reasons += [f"{one.slo}: {one.client_requests} requests, too few to compare their times with the server's histogram"
+                for one in comparisons if one.is_too_small]  # fmt: skip
     return Verdict(word, reasons, judgements, list(comparisons), broken, knee)
 
 

@@ -1,6 +1,7 @@
 """The server's own histogram is the second witness: where it tells another story, the run is worth nothing."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.load.samples import measured, page
@@ -54,6 +55,34 @@ def test_a_single_request_on_the_other_side_of_an_edge_is_none() -> None:
     made.scrapes["after"] = [page({"search": [0.02] * 280 + [0.099] * 10 + [0.138] * 10})]
 
     assert told(made) == ""
+
+
+def test_too_few_to_compare_are_said_to_be() -> None:
+    """Of 150 requests the slowest twentieth are seven: what the two tell of those is chance, no contradiction."""
+    made = measured({"search": [0.02] * 140 + [0.18] * 10})
+    made.scrapes["after"] = [page({"search": [0.02] * 144 + [0.12] * 6})]
+    said = compare(GATE, made, growth(made.scrapes["before"], made.scrapes["after"]))
+
+    assert (said.disagreement, said.is_too_small) == ("", True)
+    assert not compare(GATE, run(), growth(run().scrapes["before"], run().scrapes["after"])).is_too_small
+
+
+def test_few_are_still_counted() -> None:
+    """Somebody else's load shows, and a share that is another altogether; one request at the window's edge does not."""
+    made = measured({"search": [0.02] * 20})
+    for there, word in (([0.02] * 60, "requests: 20 here, 60 there"), ([0.3] * 20, "share within"), ([0.02] * 17, "")):
+        made.scrapes["after"] = [page({"search": there})]
+        assert word in told(made) if word else told(made) == ""
+
+
+def test_a_limit_between_two_edges_is_compared_at_the_lower_one() -> None:
+    """A profile may ask for any time; a histogram has only its own."""
+    between = replace(GATE, threshold_seconds=0.17)
+
+    assert told(run(), between) == ""
+    assert "share within the limit: 0.93 here, 0.5 there" in told(
+        run(after=page({"search": [0.02] * 500 + [0.18] * 500})), between
+    )
 
 
 def test_what_no_bucket_can_tell_is_none() -> None:
