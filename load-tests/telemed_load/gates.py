@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from telemed_load.latency import CONFIDENCE, Milliseconds, ratio_at_least
 from telemed_load.measurements import Measurements
+from telemed_load.problems import LoadProblem
+from telemed_load.profile import Profile
 from telemed_load.routes import ROUTES, Route
 
 GATES = Path(__file__).parents[1] / "gates.json"
@@ -65,6 +67,34 @@ def load_gates(path: Path = GATES) -> list[Gate]:
     ]
 
 
+def gates_of(profile: Profile, objectives: Sequence[Gate] | None = None) -> list[Gate]:
+    """Give every gate as the profile has it: the objective, or what it asks beyond.
+
+    Raises:
+        LoadProblem: the profile names a gate that there is not, or asks for less than was promised.
+    """
+    gates = load_gates() if objectives is None else list(objectives)
+    for named in [*profile.stricter, *(profile.gates or ())]:
+        if named not in {gate.slo for gate in gates}:
+            raise LoadProblem(f"{named!r} is no gate; there are {', '.join(gate.slo for gate in gates)}.")
+    return [_stricter(gate, profile) for gate in gates]
+
+
+def _stricter(gate: Gate, profile: Profile) -> Gate:
+    wish = profile.stricter.get(gate.slo)
+    if wish is None:
+        return gate
+    ratio = gate.objective_ratio if wish.objective_ratio is None else wish.objective_ratio
+    limit, title = gate.threshold_seconds, gate.title
+    if wish.threshold_seconds is not None:
+        if limit is None:
+            raise LoadProblem(f"{gate.slo} has no time that could be stricter.")
+        limit, title = wish.threshold_seconds, f"{title.partition(' ')[0]} within {wish.threshold_seconds * 1000:g} ms"
+    if ratio < gate.objective_ratio or (limit or 0.0) > (gate.threshold_seconds or 0.0):
+        raise LoadProblem(f"{gate.slo} would be less strict than its objective.")
+    return replace(gate, objective_ratio=ratio, threshold_seconds=limit, title=title)
+
+
 def judge(gate: Gate, measured: Measurements) -> Judgement:
     """Hold the gate against all requests that it covers, each counted from its intended start."""
     return judge_sample(gate, (measured.kinds[kind].latency for kind in measured.kinds if gate.covers(ROUTES[kind])))
@@ -117,7 +147,7 @@ def step_misses(gates: Sequence[Gate], measured: Measurements, seconds: range) -
     there = [measured.seconds[at] for at in seconds if at in measured.seconds]
     told = []
     for gate in gates:
-        if gate.threshold_seconds is None or gate.route is not None:
+        if gate.route is not None:
             continue
         which = "all" if gate.methods is None else "reads" if "GET" in gate.methods else "writes"
         judgement = judge_sample(gate, [getattr(second, which) for second in there])

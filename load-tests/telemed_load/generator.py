@@ -21,7 +21,7 @@ from locust import User, constant, events, task
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from telemed_load.gates import load_gates, step_misses
+from telemed_load.gates import gates_of, step_misses
 from telemed_load.job import JOB_VARIABLE, Job
 from telemed_load.measurements import Measurements, merged
 from telemed_load.profile import Breakpoint
@@ -166,13 +166,13 @@ class _Troupe:
         shape = schedule.profile.shape
         if not isinstance(shape, Breakpoint):
             return
-        step = 0
+        gates, step = gates_of(schedule.profile), 0
         while not stage.over.is_set() and step < shape.steps:
             gevent.sleep(0.2)
             if stage.now() < (step + 1) * shape.step_seconds:
                 continue
             seconds = range(int(step * shape.step_seconds), int((step + 1) * shape.step_seconds))
-            if step_misses(load_gates(), stage.measured, seconds):
+            if step_misses(gates, stage.measured, seconds):
                 stage.end_early(f"a gate was missed in step {step + 1}")
                 return
             step += 1

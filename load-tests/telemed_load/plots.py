@@ -4,14 +4,17 @@ import io
 import math
 from collections.abc import Callable
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from telemed_load.gates import gates_of
 from telemed_load.latency import Milliseconds
 from telemed_load.measurements import Measurements
 from telemed_load.shapes import Schedule
 
 READS, WRITES, MUTED = "#1f6f8b", "#c0562f", "#8a8a8a"
-LIMITS = (("reads", READS, 0.2), ("writes", WRITES, 0.5))
+SIDES = (("reads", READS, "reads-latency"), ("writes", WRITES, "writes-latency"))
 WINDOW = 5  # seconds that a point of latency is made of
 SIZE, DPI = (9.0, 4.2), 110
 PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -35,6 +38,12 @@ def _drawn(draw: Callable[[Figure, Schedule, Measurements], None], schedule: Sch
     return out.getvalue()
 
 
+def _sides(schedule: Schedule) -> list[tuple[str, str, float]]:
+    """Give reads and writes, their colour, and the limit of their p95 in seconds."""
+    limits = {gate.slo: gate.threshold_seconds or math.nan for gate in gates_of(schedule.profile)}
+    return [(which, color, limits[slo]) for which, color, slo in SIDES]
+
+
 def _windows(measured: Measurements, which: str, seconds: float) -> list[tuple[float, Milliseconds]]:
     """Give the sample of each window of the run, by its middle."""
     windows = []
@@ -49,13 +58,14 @@ def _windows(measured: Measurements, which: str, seconds: float) -> list[tuple[f
 def _latency(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     seconds = schedule.profile.seconds
-    for which, color, limit in LIMITS:
+    for which, color, limit in _sides(schedule):
         windows = _windows(measured, which, seconds)
         at = [middle for middle, _ in windows]
         above.plot(at, [_ms(one, 0.95) for _, one in windows], color=color, label=f"{which}, p95")
         above.plot(at, [_ms(one, 0.5) for _, one in windows], color=color, alpha=0.4, lw=1, label=f"{which}, median")
         above.axhline(limit * 1000, color=color, ls=":", lw=1)
-    above.set(yscale="log", ylabel="ms from the intended start", title=schedule.profile.title)
+    above.set(title=schedule.profile.title)
+    _in_milliseconds(above)
     above.legend(fontsize="small", ncols=4, loc="upper left")
     ticks = sorted(measured.seconds)
     below.plot(ticks, [measured.seconds[at].all.count for at in ticks], color=MUTED, lw=0.8, label="requests")
@@ -69,7 +79,7 @@ def _latency(figure: Figure, schedule: Schedule, measured: Measurements) -> None
 def _percentiles(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
     axes = figure.subplots()
     places = [-math.log10(1 - ratio) for ratio in PERCENTILES]
-    for which, color, limit in LIMITS:
+    for which, color, limit in _sides(schedule):
         whole = Milliseconds.sum(getattr(second, which) for second in measured.seconds.values())
         if not whole.count:
             continue
@@ -77,7 +87,8 @@ def _percentiles(figure: Figure, schedule: Schedule, measured: Measurements) -> 
                   label=f"{which} ({whole.count} requests)")  # fmt: skip
         axes.axhline(limit * 1000, color=color, ls=":", lw=1)
     axes.set_xticks(places, [f"p{100 * ratio:g}" for ratio in PERCENTILES])
-    axes.set(yscale="log", ylabel="ms from the intended start", title=f"{schedule.profile.title}: percentiles")
+    axes.set(title=f"{schedule.profile.title}: percentiles")
+    _in_milliseconds(axes)
     if measured.seconds:
         axes.legend(fontsize="small")
     axes.grid(visible=True, alpha=0.3)
@@ -85,7 +96,7 @@ def _percentiles(figure: Figure, schedule: Schedule, measured: Measurements) -> 
 
 def _throughput(figure: Figure, schedule: Schedule, measured: Measurements) -> None:
     axes = figure.subplots()
-    for which, color, limit in LIMITS:
+    for which, color, limit in _sides(schedule):
         windows = _windows(measured, which, schedule.profile.seconds)
         together = dict(_windows(measured, "all", schedule.profile.seconds))
         rates = [together[middle].count / WINDOW for middle, _ in windows]
@@ -93,15 +104,19 @@ def _throughput(figure: Figure, schedule: Schedule, measured: Measurements) -> N
             rates, [_ms(one, 0.95) for _, one in windows], s=12, color=color, label=f"{which}, p95 of {WINDOW} s"
         )
         axes.axhline(limit * 1000, color=color, ls=":", lw=1)
-    axes.set(
-        yscale="log",
-        xlabel="requests a second, all together",
-        ylabel="ms from the intended start",
-        title=f"{schedule.profile.title}: throughput against latency",
-    )
+    axes.set(xlabel="requests a second, all together", title=f"{schedule.profile.title}: throughput against latency")
+    _in_milliseconds(axes)
     if measured.seconds:
         axes.legend(fontsize="small")
     axes.grid(visible=True, alpha=0.3)
+
+
+def _in_milliseconds(axes: Axes) -> None:
+    """Mark 1, 2, 5, 10, … with plain numbers."""
+    axes.set(yscale="log", ylabel="ms from the intended start")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _ms(sample: Milliseconds, ratio: float) -> float:

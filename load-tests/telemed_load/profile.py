@@ -162,6 +162,13 @@ class Generator(Strict):
     booked_ratio_at_least: float = Field(ge=0, le=1)  # of the attempts to book
 
 
+class Stricter(Strict):
+    """What a profile asks of a gate beyond the objective."""
+
+    threshold_seconds: float | None = Field(default=None, gt=0)
+    objective_ratio: float | None = Field(default=None, gt=0, le=1)
+
+
 class Profile(Strict):
     """One load."""
 
@@ -170,6 +177,7 @@ class Profile(Strict):
     mix: str = "mix.yaml"
     journeys: dict[str, float] | None = None  # instead of the mix's: how many of each for a consultation
     gates: list[str] | None = None  # instead of all
+    stricter: dict[str, Stricter] = Field(default_factory=dict)  # by gate
     seed: int
     warm_up_seconds: float = Field(ge=0)
     people: People

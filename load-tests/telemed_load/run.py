@@ -20,7 +20,7 @@ from telemed_load import results
 from telemed_load.accounts import Accounts, DataSetAccounts, DemoAccounts, publish
 from telemed_load.correctness import Looks, ThroughTheApi, ThroughTheDatabase, dsn_is_reachable, look
 from telemed_load.exposition import Unreadable, compare_all
-from telemed_load.gates import load_gates
+from telemed_load.gates import gates_of
 from telemed_load.job import JOB_VARIABLE, Job
 from telemed_load.measurements import Measurements
 from telemed_load.people import Population
@@ -61,6 +61,7 @@ def run(options: Options, schedule: Schedule) -> int:
         LoadProblem: there is nothing to judge.
     """
     results.require_writable(options.results)
+    gates_of(schedule.profile)  # a slip in the profile is told before the load
     if options.secret is not None:
         settings_from(options.secret)
     begun_at, load_before = results.now(), os.getloadavg()[0]
@@ -89,7 +90,7 @@ def run(options: Options, schedule: Schedule) -> int:
 
 
 def _verdict(schedule: Schedule, measured: Measurements, violations: list[str]) -> Verdict:
-    gates = load_gates()
+    gates = gates_of(schedule.profile)
     uncompared = ""
     try:
         comparisons = compare_all(gates, measured)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from tests.load.samples import schedule
 
+from telemed_load.gates import gates_of
 from telemed_load.problems import LoadProblem
-from telemed_load.profile import PROFILES, Day, Stampede, default_scale, load_profile
+from telemed_load.profile import PROFILES, Day, Stampede, Stricter, default_scale, load_profile
 from telemed_load.shapes import STAMPEDE, Schedule, hour_factor
 
 NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml") if path.stem != "mix")
@@ -14,7 +15,8 @@ NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml") if path.stem != "mi
 
 def test_every_shape_has_a_profile() -> None:
     """Those that the README lists."""
-    assert set(NAMES) == {"day", "steady", "spike", "stampede", "surge", "soak", "breakpoint"}
+    shapes = {"day", "steady", "spike", "stampede", "surge", "soak", "breakpoint"}
+    assert set(NAMES) == shapes | {"peak", "peak-knee"}
 
 
 def test_a_day_is_one_of_100_000_consultations() -> None:
@@ -53,6 +55,44 @@ def test_a_surge_is_bookings_and_nothing_else() -> None:
 
     assert {one.journey for one in surge.arrivals()} == {"booking"}
     assert (surge.requests_per_consultation, surge.requests_per_second(5)) == (1, 333)
+
+
+def test_a_peak_is_ten_times_that_of_a_million_a_day() -> None:
+    """116 bookings and 2,000 searches a second, and limits of its own."""
+    peak = schedule("peak")
+    searches = sum(
+        share * step.times
+        for name, share in peak.weights.items()
+        for step in peak.mix.journeys[name].steps
+        if step.do == "search"
+    )
+
+    assert round(peak.consultations_per_second(5)) == 116
+    assert round(peak.consultations_per_second(5) * searches, -1) == 2000
+    limits = {gate.slo: gate.threshold_seconds for gate in gates_of(peak.profile)}
+    assert (limits["reads-latency"], limits["writes-latency"]) == (0.05, 0.15)
+
+
+def test_the_peaks_knee_is_the_same_load() -> None:
+    """Only its shape differs, or the fraction would be one of something else."""
+    peak, knee = schedule("peak").profile, schedule("peak-knee").profile
+
+    assert (peak.journeys, peak.stricter, peak.people) == (knee.journeys, knee.stricter, knee.people)
+
+
+@pytest.mark.parametrize(
+    ("stricter", "word"),
+    [
+        ({"reads-latency": Stricter(threshold_seconds=0.5)}, "less strict"),
+        ({"availability": Stricter(objective_ratio=0.99)}, "less strict"),
+        ({"availability": Stricter(threshold_seconds=0.5)}, "no time"),
+        ({"reads": Stricter(threshold_seconds=0.1)}, "no gate"),
+    ],
+)
+def test_no_profile_asks_for_less_than_was_promised(stricter: dict[str, Stricter], word: str) -> None:
+    """Or it would pass what the objective fails."""
+    with pytest.raises(LoadProblem, match=word):
+        gates_of(schedule().profile.model_copy(update={"stricter": stricter}))
 
 
 def test_a_stampede_is_500_at_one_instant_for_each_slot() -> None:

@@ -4,7 +4,7 @@ import pytest
 from tests.load.samples import measured, schedule
 
 from telemed_load.exposition import Comparison
-from telemed_load.gates import load_gates
+from telemed_load.gates import gates_of, load_gates
 from telemed_load.measurements import Health, Measurements
 from telemed_load.verdict import Verdict, decide
 
@@ -108,6 +108,27 @@ def test_a_server_that_contradicts_makes_it_invalid() -> None:
     assert verdict(measured(), comparisons=[other]).word == "invalid"
 
 
+def test_too_few_to_compare_is_said_and_decides_nothing() -> None:
+    """How many there were, and how many in time, was compared all the same."""
+    few = Comparison("writes-latency", 150, 150, 1.0, 1.0, 0.1, 0.12, "", is_too_small=True)
+    said = verdict(measured(), comparisons=[few])
+
+    assert said.word == "met"
+    assert said.reasons == ["writes-latency: 150 requests, too few to compare their times with the server's histogram"]
+
+
+def test_a_profile_may_ask_for_more_than_the_objective() -> None:
+    """Reads at 90 ms are fine on a day, and not at the peak; the reason names the peak's limit."""
+    run = measured({"search": [0.09] * 3000, "book": [0.04] * 500})
+    run.kinds["book"].latency.buckets.subtract({40: 1})
+    run.kinds["book"].latency.never = 1
+    peak = schedule("peak")
+    said = decide(peak, gates_of(peak.profile), run, [])
+
+    assert "Reads within 50 ms: p95 is up to 90 ms, 50 ms are promised" in said.reasons
+    assert "Availability: 99.97 % were good, 100 % are promised" in said.reasons
+
+
 def test_without_the_servers_word_nothing_is_met() -> None:
     """But a platform that died has missed, and needs none."""
     dead = measured({"search": [0.02] * 1000 + [None] * 2000, "book": [0.04] * 500})
@@ -180,6 +201,14 @@ def test_a_breakpoint_is_met_when_it_found_the_knee() -> None:
     found = verdict(run, "breakpoint")
     assert found.word == "met"
     assert found.knee == {"held_requests_per_second": 62.5, "missed_at_requests_per_second": 78.125}
+
+
+def test_an_error_ends_a_breakpoint_as_slowness_does() -> None:
+    """A step that refuses one of a hundred, quickly, has not held."""
+    refusing: list[float | None] = [None if at > 1500 and at % 100 == 0 else 0.02 for at in range(4500)]
+
+    found = verdict(measured({"search": refusing}, seconds=45), "breakpoint")
+    assert found.knee == {"held_requests_per_second": 50.0, "missed_at_requests_per_second": 62.5}
 
 
 def test_a_breakpoint_that_missed_nothing_found_nothing() -> None:
