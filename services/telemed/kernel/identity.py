@@ -1,6 +1,9 @@
 """Who is calling: local verification of access tokens. Issuing them is the auth service's business alone."""
 
 import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +22,11 @@ from telemed.kernel.settings import Settings, SettingsProblem
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens, not a secret
 MAX_TOKEN_LENGTH = 4096
 _REQUIRED = ["iss", "aud", "exp", "iat", "sub", "sid", "jti"]
+_TYPES = [int, int, str, str, str]  # of those after issuer and audience, as we issue them
+_MALFORMED = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError)
 # Verified signatures, so that a client's burst of requests pays for the first only: EdDSA costs 145 µs, a look-up 0.2.
 _REMEMBERED = 4096
+_HEADERS = 8  # one for each key in use, with room for one that is being replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class TokenVerifier:
         self._audience = settings.jwt_audience
         self.keys = verification_keys(settings)
         self._seen: OrderedDict[str, Claims] = OrderedDict()
+        self._headers: dict[str, bytes] = {}
 
     def verify(self, token: str, *, now: datetime) -> Claims:
         """Check the token and return what it says.
@@ -50,13 +57,35 @@ class TokenVerifier:
         """
         claims = self._seen.get(token)
         if claims is None:
-            claims = self._check(token)
+            claims = self._accept(token) or self._check(token)
             self._seen[token] = claims
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         if claims.expires_at <= now:
             raise NotAuthenticated("The access token has expired; refresh it.")
         return claims
+
+    def _accept(self, token: str) -> Claims | None:
+        """Accept a token in the very form in which ours are issued, as PyJWT would; None says that PyJWT must judge.
+
+        PyJWT takes a tenth of a booking's time: it reads the header twice and prepares the key anew. This refuses
+        nothing, and accepts only below a header that PyJWT has accepted, with HS256, whose signatures cost little.
+        """
+        signed, _, signature = token.rpartition(".")
+        header, _, payload = signed.partition(".")
+        key = self._headers.get(header)
+        if key is None or len(token) > MAX_TOKEN_LENGTH:
+            return None
+        try:
+            # Written as it should be and not read as it is: there is one way to write it.
+            expected = urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=")
+            if not hmac.compare_digest(expected, signature.encode()):
+                return None
+            said = json.loads(urlsafe_b64decode(payload + "=="))
+            is_ours = (said["iss"], said["aud"]) == (self._issuer, self._audience)
+            return _claims(said) if is_ours and [type(said[name]) for name in _REQUIRED[2:]] == _TYPES else None
+        except _MALFORMED:
+            return None
 
     def _check(self, token: str) -> Claims:
         invalid = NotAuthenticated("The access token is not valid.")
@@ -66,22 +95,30 @@ class TokenVerifier:
             header = jwt.get_unverified_header(token)
             if header.get("typ") != TOKEN_TYPE or header.get("alg") != self._algorithm:
                 raise invalid
+            key = self.keys[str(header.get("kid"))]
             payload = jwt.decode(
                 token,
-                key=self.keys[str(header.get("kid"))],
+                key=key,
                 algorithms=[self._algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
                 # The instants are compared with our clock by `verify`, on every use and not only on the first.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-            return Claims(
-                user_id=UUID(payload["sub"]),
-                session_id=UUID(payload["sid"]),
-                expires_at=datetime.fromtimestamp(int(payload["exp"]), UTC),
-            )
-        except (jwt.PyJWTError, KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
+            claims = _claims(payload)
+        except (jwt.PyJWTError, *_MALFORMED) as error:
             raise invalid from error
+        if self._algorithm == "HS256" and len(self._headers) < _HEADERS:
+            self._headers[token.partition(".")[0]] = key
+        return claims
+
+
+def _claims(payload: dict[str, Any]) -> Claims:  # of values that are read here
+    return Claims(
+        user_id=UUID(payload["sub"]),
+        session_id=UUID(payload["sid"]),
+        expires_at=datetime.fromtimestamp(int(payload["exp"]), UTC),
+    )
 
 
 def key_id(material: bytes) -> str:

@@ -22,9 +22,14 @@ def token(
     return mint(SETTINGS, str(uuid4()), str(uuid4()), now=NOW, claims=claims, header=header, secret=secret)
 
 
-@pytest.fixture
-def verifier() -> TokenVerifier:
-    return TokenVerifier(SETTINGS)
+@pytest.fixture(params=["fresh", "acquainted"])
+def verifier(request: pytest.FixtureRequest) -> TokenVerifier:
+    """One that asks PyJWT, and one that has seen a token of ours and accepts such by itself."""
+    verifier = TokenVerifier(SETTINGS)
+    if request.param == "acquainted":
+        verifier.verify(token(), now=NOW)
+        assert verifier._accept(token()) is not None
+    return verifier
 
 
 def test_a_good_token_says_who_and_which_session(verifier: TokenVerifier) -> None:
@@ -101,6 +106,34 @@ def test_expiry_is_looked_at_on_every_use(verifier: TokenVerifier) -> None:
     verifier.verify(made, now=last - timedelta(seconds=1))
     with pytest.raises(NotAuthenticated, match="expired"):
         verifier.verify(made, now=last)
+
+
+def test_tokens_of_ours_are_accepted_without_asking_again(
+    verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first; and they say what they would have said."""
+    made = [token() for _ in range(3)]
+    asked = [TokenVerifier(SETTINGS).verify(one, now=NOW) for one in made]
+    verifier.verify(token(), now=NOW)
+    monkeypatch.setattr(jwt, "decode", None)
+
+    assert [verifier.verify(one, now=NOW) for one in made] == asked
+
+
+@pytest.mark.parametrize("more", ["==", "A", "\n", " ", ".", "é", "\udcff"], ids=repr)
+def test_there_is_one_way_to_write_a_token(verifier: TokenVerifier, more: str) -> None:
+    """What a lenient decoder would pass over makes it another token, and none of ours."""
+    made = token()
+    for written in (made + more, more + made, made.replace(".", more + ".", 1), made.replace(".", "." + more)):
+        with pytest.raises(NotAuthenticated):
+            verifier.verify(written, now=NOW)
+
+
+def test_headers_that_are_remembered_are_bounded(verifier: TokenVerifier) -> None:
+    """Who may sign may write a header in any number of ways."""
+    for number in range(50):
+        verifier.verify(token(header={"number": number}), now=NOW)
+    assert len(verifier._headers) <= 8
 
 
 @pytest.mark.parametrize("garbage", ["", ".", "..", "a.b.c", "x" * 10_000, "\x00", "é.é.é", "\udcff"], ids=repr)
