@@ -32,6 +32,7 @@ from telemed.booking.slots.pages import Candidate, SlotPage, Standing
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.clock import Clock
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
@@ -120,6 +121,8 @@ class SlotShelf:
         # What this very process made disappear, so that its own answers are right even while Redis is away.
         self._gone_here: dict[str, datetime] = {}
         self._doings = 0
+        self._unsaid: list[GoneSlot] = []
+        self._saying = SingleFlight[None]()
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
@@ -136,9 +139,14 @@ class SlotShelf:
             CacheUnavailable: other processes do not know yet.
         """
         noted = list(gone)
-        now = self._clock.now()
-        self._remember(noted, now)
+        self._remember(noted, self._clock.now())
+        self._unsaid += noted
+        await self._saying.run_next("gone", self._say_gone)
 
+    async def _say_gone(self) -> None:
+        """Write the notes of all who wait: under load, that is one question to Redis for many bookings."""
+        noted, self._unsaid = self._unsaid, []
+        now = self._clock.now()
         members: dict[str, set[str]] = {}
         for one in noted:
             for scope in _scopes(one.doctor_id, one.specialization):
