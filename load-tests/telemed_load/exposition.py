@@ -56,14 +56,21 @@ class Unreadable(Exception):
     """The servers' histograms do not cover the window: a page is missing, or a process began anew meanwhile."""
 
 
-def compare_all(gates: Sequence[Gate], measured: Measurements) -> list[Comparison]:
-    """Compare for each gate that has a threshold.
+def compare_all(gates: Sequence[Gate], measured: Measurements, judged: Sequence[str] | None = None) -> list[Comparison]:
+    """Compare for each gate that has a threshold: all, but for those that are not *judged* only how many there were.
+
+    Of a stampede nobody promises times, and there are two of each: the server's clock begins when it reads a request,
+    which of 500 at one instant it cannot do at once.
 
     Raises:
         Unreadable: there is nothing to compare with.
     """
     grown = growth(measured.scrapes.get("before", []), measured.scrapes.get("after", []))
-    return [compare(gate, measured, grown) for gate in gates if gate.threshold_seconds is not None]
+    return [
+        compare(gate, measured, grown, is_judged=judged is None or gate.slo in judged)
+        for gate in gates
+        if gate.threshold_seconds is not None
+    ]
 
 
 def growth(before: Sequence[str], after: Sequence[str]) -> Series:
@@ -84,7 +91,7 @@ def growth(before: Sequence[str], after: Sequence[str]) -> Series:
     return grown
 
 
-def compare(gate: Gate, measured: Measurements, grown: Series) -> Comparison:
+def compare(gate: Gate, measured: Measurements, grown: Series, *, is_judged: bool = True) -> Comparison:
     """Compare the requests that the gate covers."""
     assert gate.threshold_seconds is not None
     kinds = (kind for name, kind in measured.kinds.items() if gate.covers(ROUTES[name]))
@@ -100,11 +107,11 @@ def compare(gate: Gate, measured: Measurements, grown: Series) -> Comparison:
     limit = max((edge for edge in edges if edge <= gate.threshold_seconds), default=edges[0])
     within, within_there, both = client.within(limit) / client.count, server[limit] / total, min(client.count, total)
     is_too_small = round(both * (1 - gate.objective_ratio) * LIMIT, 9) < 1
-    told = [
-        _apart("requests", client.count, total) if _differ(client.count, total) else "",
-        _apart("share within the limit", within, within_there) if _differ(within * both, within_there * both) else "",
-        "" if is_too_small else _contradiction(client, server, gate.objective_ratio),
-    ]
+    told = [_apart("requests", client.count, total)] if _differ(client.count, total) else []
+    if is_judged and _differ(within * both, within_there * both):
+        told.append(_apart("share within the limit", within, within_there))
+    if is_judged and not is_too_small and (contradiction := _contradiction(client, server, gate.objective_ratio)):
+        told.append(contradiction)
     return Comparison(
         slo=gate.slo,
         client_requests=client.count,
@@ -113,8 +120,8 @@ def compare(gate: Gate, measured: Measurements, grown: Series) -> Comparison:
         server_within_ratio=within_there,
         client_quantile_seconds=interpolated(seen, gate.objective_ratio),
         server_quantile_seconds=interpolated(server, gate.objective_ratio),
-        disagreement="; ".join(one for one in told if one),
-        is_too_small=is_too_small,
+        disagreement="; ".join(told),
+        is_too_small=is_judged and is_too_small,
     )
 
 

@@ -33,6 +33,7 @@ class Target:
     url: str
     secret: Path | None  # a file with the platform's addresses and secrets, if it was given
     described: str
+    is_ours: bool = False  # started for this run, by this process
 
 
 @contextmanager
@@ -91,7 +92,7 @@ def _own_platform(profile: Profile) -> Iterator[Target]:
         with secret.open("a", encoding="utf-8") as settings:
             settings.write(f"VISIT_OPENS_BEFORE_MINUTES={24 * 60}\n")
         _fill(profile, environment)
-        yield Target(url, secret, "a platform of its own, started for this run by `telemed run`")
+        yield Target(url, secret, "a platform of its own, started for this run by `telemed run`", is_ours=True)
     finally:
         _stop(process)
         moved = home / "moved-to"

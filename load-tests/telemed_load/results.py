@@ -32,6 +32,7 @@ class Circumstances:
     correctness: str
     begun_at: datetime
     load_before: float
+    others_ratio: float | None = None  # of the machine's CPU time
 
 
 def require_writable(folder: Path) -> None:
@@ -77,7 +78,7 @@ def result_of(
         "platform": circumstances.platform,
         "platform_build": _build(measured),
         "command": circumstances.command,
-        "machine": machine(circumstances.load_before),
+        "machine": machine(circumstances.load_before) | {"others_cpu_ratio": _rounded(circumstances.others_ratio)},
         "commit": commit(),
         "date": circumstances.begun_at.isoformat(timespec="seconds"),
     }
@@ -173,6 +174,10 @@ def _generator(measured: Measurements) -> list[dict[str, float]]:
         for worker in measured.health
         if worker
     ]
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 3)
 
 
 def now() -> datetime:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from telemed.local.processes import free_port
-from telemed_load import results
+from telemed_load import bystanders, results
 from telemed_load.accounts import Accounts, DataSetAccounts, DemoAccounts, publish
 from telemed_load.correctness import Looks, ThroughTheApi, ThroughTheDatabase, dsn_is_reachable, look
 from telemed_load.exposition import Unreadable, compare_all
@@ -72,13 +72,16 @@ def run(options: Options, schedule: Schedule) -> int:
             dsn_is_reachable(dsn)
         population = _people(there, profile, client)
         say(_announcement(schedule, there, population))
+        before = bystanders.look()
         measured = _loaded(options, schedule, population, there.url)
+        # Of a platform that somebody else started nobody knows what is its own work, and what is others'.
+        others = bystanders.others_ratio(before, bystanders.look()) if there.is_ours else None
         looks: Looks = ThroughTheDatabase(dsn) if dsn else ThroughTheApi(client, population.patients)
         violations, correctness = _looked(looks, measured)
-    verdict = _verdict(schedule, measured, violations)
+    verdict = _verdict(schedule, measured, violations, others)
     command = shlex.join(["python", "-m", "telemed_load", *sys.argv[1:]])
     circumstances = results.Circumstances(
-        options.profile, command, there.described, population.described, correctness, begun_at, load_before
+        options.profile, command, there.described, population.described, correctness, begun_at, load_before, others
     )
     result = results.result_of(verdict, schedule, measured, circumstances)
     written = results.write(options.results, result, schedule, measured)
@@ -89,14 +92,14 @@ def run(options: Options, schedule: Schedule) -> int:
     return verdict.exit_code
 
 
-def _verdict(schedule: Schedule, measured: Measurements, violations: list[str]) -> Verdict:
+def _verdict(schedule: Schedule, measured: Measurements, violations: list[str], others: float | None) -> Verdict:
     gates = gates_of(schedule.profile)
     uncompared = ""
     try:
-        comparisons = compare_all(gates, measured)
+        comparisons = compare_all(gates, measured, schedule.profile.gates)
     except Unreadable as why:
         comparisons, uncompared = [], str(why)
-    return decide(schedule, gates, measured, comparisons, uncompared=uncompared, violations=violations)
+    return decide(schedule, gates, measured, comparisons, uncompared=uncompared, violations=violations, others=others)
 
 
 def _people(there: Target, profile: Profile, client: httpx.Client) -> Population:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from telemed_load.bystanders import OTHERS_AT_MOST
 from telemed_load.exposition import Comparison
 from telemed_load.gates import Gate, Judgement, judge, step_misses
 from telemed_load.measurements import Health, Measurements
@@ -41,12 +42,14 @@ def decide(
     *,
     uncompared: str = "",
     violations: Sequence[str] = (),
+    others: float | None = None,
 ) -> Verdict:
     """Decide.
 
     A broken promise counts whatever the generator's state: missed. Then a generator that measured itself, or whose
     figures the server contradicts, says nothing of the platform: invalid. Only then the gates. *uncompared* says why
-    there is no server's word; a platform that died has missed, and needs none.
+    there is no server's word; a platform that died has missed, and needs none. *others* is the share of the machine's
+    CPU that others used: what is met beside them is met, and what is missed beside them says nothing.
     """
     profile = schedule.profile
     chosen = [gate for gate in gates if profile.gates is None or gate.slo in profile.gates]
@@ -64,10 +67,15 @@ def decide(
                     if one.is_met is None and _is_wanted(one, profile)]  # fmt: skip
     if uncompared and not failed:
         unsound.append(f"nothing to compare with: {uncompared}")
+    crowded = others is not None and others > OTHERS_AT_MOST
+    if crowded and (failed or unsound or knee):
+        unsound.append(f"others used {_percent(others)} of this machine's CPU time meanwhile")
     word: Word = "missed" if broken else "invalid" if unsound else "missed" if failed else "met"
     reasons = [*_first(broken), *unsound, *failed, *([f"not compared: {uncompared}"] if uncompared and failed else [])]
     reasons += [f"{one.slo}: {one.client_requests} requests, too few to compare their times with the server's histogram"
                 for one in comparisons if one.is_too_small]  # fmt: skip
+    if crowded and word == "met":
+        reasons.append(f"in spite of others, who used {_percent(others)} of this machine's CPU time")
     return Verdict(word, reasons, judgements, list(comparisons), broken, knee)
 
 

@@ -85,6 +85,17 @@ def test_a_limit_between_two_edges_is_compared_at_the_lower_one() -> None:
     )
 
 
+def test_times_that_nobody_promises_are_not_compared() -> None:
+    """500 at one instant wait to be read, which the server does not see; that it answered as many, it does."""
+    made = run(after=page({"search": READS}, slower=0.1))
+    gates, others = load_gates(), ["availability"]
+
+    assert any(one.disagreement for one in compare_all(gates, made))
+    assert not any(one.disagreement for one in compare_all(gates, made, others))
+    made = run(after=page({"search": READS * 2}))
+    assert any("requests: 1000 here, 2000 there" in one.disagreement for one in compare_all(gates, made, others))
+
+
 def test_what_no_bucket_can_tell_is_none() -> None:
     """3 ms here and 1 ms there: both are in the first bucket."""
     made = measured({"search": [0.003] * 1000})

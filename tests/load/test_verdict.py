@@ -117,6 +117,17 @@ def test_too_few_to_compare_is_said_and_decides_nothing() -> None:
     assert said.reasons == ["writes-latency: 150 requests, too few to compare their times with the server's histogram"]
 
 
+def test_what_is_missed_beside_others_work_says_nothing() -> None:
+    """Somebody compiles on the same two cores: slow reads may be theirs. What is met all the same is met."""
+    slow = measured({"search": [0.02] * 2800 + [0.4] * 200, "book": [0.04] * 500})
+
+    assert (verdict(slow, others=0.1).word, verdict(slow, others=0.6).word) == ("missed", "invalid")
+    assert "others used 60 % of this machine's CPU time meanwhile" in verdict(slow, others=0.6).reasons
+    assert verdict(measured(), others=0.6).word == "met"
+    assert verdict(measured(), others=0.6).reasons == ["in spite of others, who used 60 % of this machine's CPU time"]
+    assert verdict(slow, others=0.6, violations=["slot 1 has 2 appointments"]).word == "missed"
+
+
 def test_a_profile_may_ask_for_more_than_the_objective() -> None:
     """Reads at 90 ms are fine on a day, and not at the peak; the reason names the peak's limit."""
     run = measured({"search": [0.09] * 3000, "book": [0.04] * 500})
