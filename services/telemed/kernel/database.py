@@ -167,6 +167,14 @@ class Database:
 
         return await self._repeat(lambda: self._once(run, read_only=True))
 
+    async def read_directly(self, operation: Callable[[Direct], Awaitable[T]]) -> T:
+        """Do as `read`, past SQLAlchemy and without a transaction: each statement is a state of its own.
+
+        Raises:
+            Overloaded, Unavailable: as `transact`.
+        """
+        return await self._repeat(lambda: self._once_directly(operation, read_only=True))
+
     async def standing(self) -> Standing:
         """Ask the server where it stands, after everything that was committed before this call.
 
@@ -243,10 +251,10 @@ class Database:
                     await self._commit(await raw_connection(session), session.commit)
             return result
 
-    async def _once_directly(self, run: Callable[[Direct], Awaitable[T]]) -> T:
+    async def _once_directly(self, run: Callable[[Direct], Awaitable[T]], *, read_only: bool = False) -> T:
         with self._gauges.waiting(), span("pool.wait"):
             lease = await self._engine.raw_connection()
-        direct = self._direct(lease)
+        direct = self._direct(lease, read_only=read_only)
         with self._gauges.working():
             try:
                 try:
@@ -264,12 +272,12 @@ class Database:
             lease.close()
             return result
 
-    def _direct(self, lease: PoolProxiedConnection) -> Direct:
+    def _direct(self, lease: PoolProxiedConnection, *, read_only: bool) -> Direct:
         connection: RawConnection = lease.driver_connection  # type: ignore[assignment]  # typed as Any | None
         return Direct(
             connection,
             lease.info,
-            begin=lambda: connection.execute("BEGIN"),
+            begin=lambda: connection.execute("BEGIN READ ONLY" if read_only else "BEGIN"),
             lock_wait=self._metrics.booking_lock_wait.observe,
         )
 

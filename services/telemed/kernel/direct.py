@@ -52,15 +52,20 @@ class Direct:
     async def inside(cls, session: AsyncSession) -> "Direct":
         """Run direct statements as part of a session's transaction; what the session has pending goes first."""
         await session.flush()
+        pooled = await session.connection()
 
         async def nothing() -> None:
             """Stand where the transaction would begin."""
 
-        return cls(await raw_connection(session), {}, begin=nothing, lock_wait=lambda _: None)
+        return cls(await raw_connection(session), pooled.info, begin=nothing, lock_wait=lambda _: None)
 
     async def look(self, statement: str, *values: object) -> Row:
         """Give the one row of a statement that changes and locks nothing; before the first `change`, outside of it."""
-        return await self._row(statement, values)
+        return (await self._rows(statement, values))[0]
+
+    async def rows(self, statement: str, *values: object) -> list[Row]:
+        """Give every row of a statement that changes and locks nothing, as `look` does the one of another."""
+        return await self._rows(statement, values)
 
     async def change(self, statement: str, *values: object) -> Row:
         """Give the one row of a statement that locks or changes something; the first one begins the transaction."""
@@ -68,7 +73,7 @@ class Direct:
             # Before it is sent: a caller that leaves meanwhile may have begun one.
             self.has_begun = True
             await self.guarded(self._begin())
-        return await self._row(statement, values)
+        return (await self._rows(statement, values))[0]
 
     async def guarded(self, sent: Awaitable[Any]) -> Any:
         """Wait for what was sent.
@@ -82,7 +87,7 @@ class Direct:
             is_lost = self.connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
             raise StatementFailed(error, is_disconnect=is_lost or is_disconnect(sqlstate(error))) from error
 
-    async def _row(self, statement: str, values: tuple[object, ...]) -> Row:
+    async def _rows(self, statement: str, values: tuple[object, ...]) -> list[Row]:
         place = around()
         note = None
         if place is not None:
@@ -101,7 +106,7 @@ class Direct:
             raise
         if note is not None:
             note.end()
-        return rows[0]
+        return rows
 
     async def _prepare(self, statement: str) -> "PreparedStatement[Row]":  # generic in the stubs only
         """Learn the types of its values and columns, once for each connection; nothing stays on the server."""

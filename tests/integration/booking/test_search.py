@@ -208,26 +208,6 @@ async def test_many_readers_cause_one_load(people: People, clinic: Clinic, resou
     assert resources.metrics.transactions.labels("committed")._value.get() - committed == 1
 
 
-async def test_the_plan_reads_open_slots_by_an_index(people: People, clinic: Clinic, resources: Resources) -> None:
-    """Without the partial index search would cost a thousand times more on a large table."""
-    from sqlalchemy import text
-    from sqlmodel.ext.asyncio.session import AsyncSession
-
-    async def plan(session: AsyncSession) -> str:
-        # The table is small, and how small depends on the tests before: what a large one would cost must decide.
-        await session.execute(text("SET LOCAL enable_seqscan = off"))
-        await session.execute(text("SET LOCAL enable_sort = off"))
-        rows = await session.execute(
-            text(
-                "EXPLAIN SELECT s.id FROM booking.slots s JOIN booking.doctors d ON d.id = s.doctor_id "
-                "WHERE s.status = 'open' AND s.starts_at > now() AND d.is_listed ORDER BY s.starts_at, s.id LIMIT 40"
-            )
-        )
-        return "\n".join(str(row[0]) for row in rows)
-
-    assert "slots_open_by_time" in await resources.db.read(plan)
-
-
 async def test_unknown_parameters_do_no_harm(people: People) -> None:
     """Nor does a repeated one."""
     reply: httpx.Response = await people.nobody.client.get("/booking/slots/search?nix=1&limit=3&limit=4")

@@ -5,20 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, bindparam, func, select, text, tuple_
+from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.booking.doctors.models import Doctor
-from telemed.booking.doctors.queries import is_shown, speaks
 from telemed.booking.problems import SlotContended
-from telemed.booking.slots.models import Slot, SlotStatus
-from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots.models import SlotStatus
 from telemed.contracts.ids import DoctorId, SlotId
 from telemed.kernel.locks import timed_lock
-from telemed.kernel.paging import Cursor
 from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 
 # How long a transaction waits for a slot's row. Whoever holds it needs milliseconds; a second means a stalled process.
@@ -95,32 +90,3 @@ async def overlapping_slot(
     found = await session.execute(_OVERLAPPING, {"doctor_id": doctor_id, "starts": list(starts), "ends": list(ends)})
     row = found.one_or_none()
     return (row.id, row.starts_at, row.ends_at) if row is not None else None
-
-
-async def open_slots(
-    session: AsyncSession, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
-) -> list[tuple[Slot, Doctor]]:
-    """Find open slots in the order of time. Index: slots_open_by_time or slots_open_by_doctor."""
-    starts_at = col(Slot.starts_at)
-    query = (
-        select(Slot, Doctor)
-        .join(Doctor, col(Doctor.id) == col(Slot.doctor_id))
-        .where(col(Slot.status) == SlotStatus.OPEN.value, starts_at > now, is_shown())
-        .order_by(starts_at, col(Slot.id))
-        .limit(limit)
-    )
-    if wanted.doctor_id is not None:
-        query = query.where(col(Slot.doctor_id) == wanted.doctor_id)
-    if wanted.specialization is not None:
-        query = query.where(func.lower(col(Doctor.specialization)) == wanted.specialization.lower())
-    if wanted.language is not None:
-        query = query.where(speaks(wanted.language))
-    if wanted.max_fee_minor is not None:
-        query = query.where(col(Doctor.fee_minor) <= wanted.max_fee_minor)
-    if wanted.starts_from is not None:
-        query = query.where(starts_at >= wanted.starts_from)
-    if wanted.starts_before is not None:
-        query = query.where(starts_at < wanted.starts_before)
-    if after is not None:
-        query = query.where(tuple_(starts_at, col(Slot.id)) > (after.at, after.id))
-    return [(slot, doctor) for slot, doctor in (await session.execute(query)).all()]

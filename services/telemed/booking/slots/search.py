@@ -3,15 +3,14 @@
 from datetime import timedelta
 from functools import partial
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from telemed.booking.doctors.schemas import DoctorCard
-from telemed.booking.slots import queries
-from telemed.booking.slots.pages import Candidate, SlotPage
+from telemed.booking.slots.cards import candidates
+from telemed.booking.slots.openings import openings
+from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.recall import Recall
-from telemed.booking.slots.schemas import FoundSlot, SearchSlots
+from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import SlotShelf, page_key
 from telemed.kernel.cache.aside import CacheAside, Loaded
+from telemed.kernel.direct import Direct
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
@@ -55,8 +54,8 @@ class SlotSearch:
         key, doings = page_key(query), self._shelf.doings
 
         async def load(version: str | None) -> Loaded[SlotPage]:
-            served = await self._reads.read(
-                lambda session: self._load(session, query, after, query.limit + spare),
+            served = await self._reads.read_directly(
+                lambda direct: self._load(direct, query, after, query.limit + spare),
                 await self._shelf.required(key, version),
             )
             return Loaded(served.value, served.age)
@@ -69,17 +68,6 @@ class SlotSearch:
         self._recall.keep(asked, query, page, body, doings=doings)
         return body, None
 
-    async def _load(self, session: AsyncSession, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
-        rows = await queries.open_slots(session, query, now=self._clock.now(), after=after, limit=wanted + 1)
-        candidates = tuple(
-            Candidate(
-                slot.id,
-                slot.version,
-                slot.starts_at,
-                FoundSlot(
-                    id=slot.id, starts_at=slot.starts_at, ends_at=slot.ends_at, doctor=DoctorCard.of(doctor)
-                ).model_dump_json(),
-            )
-            for slot, doctor in rows[:wanted]
-        )
-        return SlotPage(candidates, has_more=len(rows) > wanted)
+    async def _load(self, direct: Direct, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
+        found = await openings(direct, query, now=self._clock.now(), after=after, limit=wanted + 1)
+        return SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted)

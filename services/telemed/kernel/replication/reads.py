@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.clock import Clock
 from telemed.kernel.database import Database
+from telemed.kernel.direct import Direct
 from telemed.kernel.keys import derived_key
 from telemed.kernel.problems import Problem, Unavailable
 from telemed.kernel.replication.exchange import current_consistency
@@ -83,17 +84,39 @@ class Reads:
             Unavailable: nobody answers.
             Problem: what the operation raised.
         """
+        return await self._read(operation, at_least, lambda: self._primary.read(operation))
+
+    async def read_directly(
+        self, operation: Callable[[Direct], Awaitable[T]], at_least: WalPosition | None
+    ) -> Served[T]:
+        """Do as `read`, past SQLAlchemy; a replica's statements stay in the transaction that looks where it stands.
+
+        Raises:
+            As `read`.
+        """
+
+        async def inside(session: AsyncSession) -> T:
+            return await operation(await Direct.inside(session))
+
+        return await self._read(inside, at_least, lambda: self._primary.read_directly(operation))
+
+    async def _read(
+        self,
+        of_replica: Callable[[AsyncSession], Awaitable[T]],
+        at_least: WalPosition | None,
+        of_primary: Callable[[], Awaitable[T]],
+    ) -> Served[T]:
         if self.is_primary_gone:
-            return await self.replicas.read_however_old(operation)
+            return await self.replicas.read_however_old(of_replica)
         try:
-            return Served(await self.replicas.read(operation, at_least))
+            return Served(await self.replicas.read(of_replica, at_least))
         except NoReplica as nobody:
             reason = nobody.reason
         try:
             async with self.replicas.primary_instead(reason):
-                return Served(await self._primary.read(operation))
+                return Served(await of_primary())
         except Unavailable:
-            return await self.replicas.read_however_old(operation)
+            return await self.replicas.read_however_old(of_replica)
 
     def _is_primary(self, found: Standing, asked_at: float) -> bool:
         if found.is_standby:

@@ -77,6 +77,53 @@ async def test_a_look_begins_nothing(db: Database, counters: str) -> None:
     assert seen == [False, True]
 
 
+async def test_gives_every_row_in_order(db: Database) -> None:
+    """Of a statement that has many, and of one that has none."""
+
+    async def count_to(direct: Direct, last: int) -> list[int]:
+        return [row[0] for row in await direct.rows("SELECT n FROM generate_series(1, $1::int) AS n ORDER BY n", last)]
+
+    assert await db.transact_directly(count_to, 5) == [1, 2, 3, 4, 5]
+    assert await db.transact_directly(count_to, 0) == []
+
+
+async def test_a_direct_read_begins_nothing_and_refuses_writes(
+    open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+) -> None:
+    """It holds no snapshot while it thinks; what changes something is refused by the server, as in `read`."""
+    db = await open_database(database_pool_size=1)
+
+    async def look(direct: Direct) -> bool:
+        await direct.rows(BACKEND)
+        return direct.connection.is_in_transaction()
+
+    assert not await db.read_directly(look)
+    with pytest.raises(Unavailable):
+        await db.read_directly(lambda direct: add_directly(direct, counters, 1))
+    assert await value_of(owner, counters, 1) == 0
+    assert not await db.read_directly(look)
+
+
+async def test_a_direct_read_is_bounded_and_counted_as_any(database: TestDatabase, open_database: OpenDatabase) -> None:
+    """A server that does not answer makes it unavailable within the bound; its connection does not come back."""
+    async with proxy_to(database.servers.port) as proxy:
+        db = await open_database(
+            through(proxy, database.services), database_pool_size=1, database_command_timeout_seconds=0.5
+        )
+        first = await db.read_directly(backend)
+        assert count(db, "committed") == 1
+        proxy.freeze_after = b"pg_sleep"
+        begun = time.monotonic()
+        with pytest.raises(Unavailable):
+            await db.read_directly(lambda direct: direct.rows("SELECT pg_sleep(0)"))
+        assert time.monotonic() - begun < 3
+        proxy.freeze_after = None
+        proxy.thaw()
+        assert count(db, "rolled_back") == 1
+        db.availability.answered()
+        assert await db.read_directly(backend) != first
+
+
 async def test_rolls_back_what_raised(db: Database, counters: str, owner: asyncpg.Connection) -> None:
     """An operation that fails has not happened, and its connection serves the next one."""
 
@@ -348,3 +395,17 @@ async def test_a_session_can_run_direct_statements(db: Database, counters: str, 
     with pytest.raises(TooMuch):
         await db.transact(both)
     assert await value_of(owner, counters, 1) == 0
+
+
+async def test_a_session_prepares_a_direct_statement_once_for_each_connection(open_database: OpenDatabase) -> None:
+    """What was learned of a statement stays with its connection, whoever learned it."""
+    db = await open_database(database_pool_size=1)
+
+    async def kept(session: AsyncSession) -> int:
+        direct = await Direct.inside(session)
+        await direct.rows(BACKEND)
+        return id(direct._prepared[BACKEND])
+
+    first = await db.read(kept)
+    await db.read_directly(backend)
+    assert await db.read(kept) == first
