@@ -41,6 +41,7 @@ SERVICE = Service(
         "GET /booking/doctors/{doctor_id}": Priority.BROWSING,
     },
     memories={"/booking/slots/search": SlotSearch},
+    straight=("POST /booking/slots/book",),
     jobs=JOBS,
     subscriptions=SUBSCRIPTIONS,
     open_parts=_open_parts,

@@ -55,7 +55,7 @@ class AccessRule:
 
     roles: frozenset[Role]
 
-    def begin(self, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Work:
+    def begin(self, request: Request, token: str | None) -> Work:
         """Verify the token, if the route needs one, and say what is known of the request."""
         resources: Resources = request.app.state.resources
         now = resources.clock.now()
@@ -69,9 +69,9 @@ class AccessRule:
         )
         claims = None
         if self.roles:
-            if credentials is None:
+            if token is None:
                 raise NotAuthenticated("Send `Authorization: Bearer <access token>`.")
-            claims = resources.verifier.verify(credentials.credentials, now=now)
+            claims = resources.verifier.verify(token, now=now)
         return Work(resources, request, act, claims, self.roles)
 
 
@@ -81,7 +81,7 @@ class Reads(AccessRule):
     # Asynchronous like those below, although nothing is awaited: FastAPI sends other callables to a thread each.
     async def __call__(self, request: Request, credentials: BearerToken) -> Work:
         """Make the request's `Work`."""
-        return self.begin(request, credentials)
+        return self.begin(request, _token(credentials))
 
 
 class Writes(AccessRule):
@@ -94,16 +94,20 @@ class Writes(AccessRule):
         idempotency_key: IdempotencyKey = None,
     ) -> Work:
         """Make the request's `Work`."""
-        return replace(self.begin(request, credentials), idempotency_key=_only(request, idempotency_key))
+        return replace(self.begin(request, _token(credentials)), idempotency_key=_only(request, idempotency_key))
+
+    def begin_write(self, request: Request, token: str, idempotency_key: str | None) -> Work:
+        """Make the `Work` of a request whose headers were read already (kernel/http/straight.py)."""
+        return replace(self.begin(request, token), idempotency_key=idempotency_key)
 
 
 class OptionalReads(Reads):
     """Access for routes that anybody may read, and that show more to some; a token, if sent, must be valid."""
 
-    def begin(self, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Work:
+    def begin(self, request: Request, token: str | None) -> Work:
         """Verify the token, if there is one."""
-        rule = AccessRule(self.roles if credentials is not None else frozenset())
-        return rule.begin(request, credentials)
+        rule = AccessRule(self.roles if token is not None else frozenset())
+        return rule.begin(request, token)
 
 
 class PublicReads(AccessRule):
@@ -120,6 +124,10 @@ class PublicWrites(AccessRule):
     async def __call__(self, request: Request, idempotency_key: IdempotencyKey = None) -> Work:
         """Make the request's `Work`."""
         return replace(self.begin(request, None), idempotency_key=_only(request, idempotency_key))
+
+
+def _token(credentials: HTTPAuthorizationCredentials | None) -> str | None:
+    return credentials.credentials if credentials is not None else None
 
 
 def _only(request: Request, key: str | None) -> str | None:

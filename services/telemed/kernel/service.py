@@ -31,6 +31,8 @@ class Service:
     priorities: Mapping[str, Priority] = field(default_factory=dict)
     # What answers GET requests of a path from memory (kernel/http/express.py); made by `open_parts`.
     memories: Mapping[str, type["Memory"]] = field(default_factory=dict)
+    # Writes that are hot enough to pass FastAPI by (kernel/http/straight.py), by method and path.
+    straight: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     # Opens what the service alone needs (an executor, a cache of its own) and closes it at the end.

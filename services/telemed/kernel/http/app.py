@@ -13,6 +13,7 @@ from telemed.kernel.http.openapi import openapi_document
 from telemed.kernel.http.platform_routes import platform_router
 from telemed.kernel.http.problem_responses import install_problem_handlers
 from telemed.kernel.http.route_table import RouteTable
+from telemed.kernel.http.straight import straight_ways
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings
@@ -55,6 +56,7 @@ def at_the_edge(app: FastAPI, services: Sequence[Service], resources: Resources)
         resources.tracing.instrumented(app),
         service=services[0].name if len(services) == 1 else "all",
         routes=RouteTable.of(services),
+        straight=straight_ways(app, services),
         memories={path: resources.part(kind) for service in services for path, kind in service.memories.items()},
         resources=resources,
     )

@@ -49,6 +49,7 @@ class Exchange:
         self._body_complete = False
         self._body_due: float | None = None
         self._is_taken_over = False
+        self._unread: Message | None = None
         self.on_body: Callable[[], Problem | None] | None = None
         self.closes_connection: Callable[[], bool] = bool
         self.status: int | None = None
@@ -71,6 +72,9 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Pass on what the client sends, bounded in size and time."""
+        if self._unread is not None:
+            message, self._unread = self._unread, None
+            return message
         if self._body_complete:
             return await self._receive()  # waits for the disconnect; no bound belongs here
         if self._body_due is None:
@@ -87,6 +91,10 @@ class Exchange:
             if not message.get("more_body", False):
                 self._complete_body()
         return message
+
+    def unread(self, message: Message) -> None:
+        """Put back what was received last; the next one to receive is given it."""
+        self._unread = message
 
     def _complete_body(self) -> None:
         self._body_complete = True

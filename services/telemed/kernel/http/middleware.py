@@ -19,6 +19,7 @@ from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
 from telemed.kernel.http.route_table import KnownRoute, RouteTable
+from telemed.kernel.http.straight import StraightWays
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
@@ -44,11 +45,13 @@ class Edge:
         service: str,
         routes: RouteTable,
         memories: Mapping[str, Memory],
+        straight: StraightWays,
         resources: Resources,
     ) -> None:
         settings = resources.settings
         self._app = app
         self._sampled_app = sampled_app  # the same, instrumented
+        self.straight = straight
         self._service = service
         self._routes = routes
         self._metrics = resources.metrics
@@ -160,7 +163,9 @@ class Edge:
                 exchange.is_instrumented = True
                 with self._tracing.root_of(exchange.trace):
                     await self._sampled_app(scope, exchange.receive, exchange.send)
-            else:
+                return
+            straight = self.straight.get((scope["method"], scope["path"]))
+            if straight is None or not await straight.serve(scope, exchange):
                 await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await self._answer(scope, exchange, problem)
