@@ -15,6 +15,7 @@ from telemed_load.shapes import Schedule
 
 READS, WRITES, MUTED = "#1f6f8b", "#c0562f", "#8a8a8a"
 SIDES = (("reads", READS, "reads-latency"), ("writes", WRITES, "writes-latency"))
+NEVER_SECONDS = 10.0  # no answer that counts, at the time-out of all profiles
 WINDOW = 5  # seconds that a point of latency is made of
 SIZE, DPI = (9.0, 4.2), 110
 PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -64,15 +65,16 @@ def _latency(figure: Figure, schedule: Schedule, measured: Measurements) -> None
         above.plot(at, [_ms(one, 0.95) for _, one in windows], color=color, label=f"{which}, p95")
         above.plot(at, [_ms(one, 0.5) for _, one in windows], color=color, alpha=0.4, lw=1, label=f"{which}, median")
         above.axhline(limit * 1000, color=color, ls=":", lw=1)
-    above.set(title=schedule.profile.title)
+    figure.suptitle(schedule.profile.title)
     _in_milliseconds(above)
-    above.legend(fontsize="small", ncols=4, loc="upper left")
+    above.legend(fontsize="small", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ticks = sorted(measured.seconds)
     below.plot(ticks, [measured.seconds[at].all.count for at in ticks], color=MUTED, lw=0.8, label="requests")
     failed = [measured.seconds[at].all.never for at in ticks]
     below.fill_between(ticks, failed, color="#b00020", label="failed", step="mid")
     below.plot(ticks, [schedule.requests_per_second(at) for at in ticks], color="black", lw=1, label="intended rate")
-    below.set(xlabel="seconds (dotted: the limit of the p95)", ylabel="a second", ylim=(0, None))
+    below.set(xlabel="seconds (dotted: limits of the p95; 10,000 ms: no answer or a 5xx)", ylabel="a second")
+    below.set_ylim(0, 1.4 * below.get_ylim()[1])  # room for the legend
     below.legend(fontsize="small", ncols=3, loc="upper left")
 
 
@@ -120,9 +122,5 @@ def _in_milliseconds(axes: Axes) -> None:
 
 
 def _ms(sample: Milliseconds, ratio: float) -> float:
-    """Give the quantile for a picture; what was never served has no place in it."""
-    return _finite(sample.quantile(ratio) * 1000)
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+    """Give the quantile for a picture; what was never served is drawn at its upper edge, not left out."""
+    return min(sample.quantile(ratio), NEVER_SECONDS) * 1000

@@ -40,6 +40,7 @@ class Journey(Strict):
 
     who: Literal["patient", "doctor", "admin", "nobody"]
     per_consultation: float = Field(ge=0)
+    logs_in: bool = True  # whether the mix's shares of logins and refreshes hold for it
     steps: list[Step] = Field(min_length=1)
 
     @property

@@ -85,6 +85,14 @@ def test_fractions_are_chances() -> None:
     assert 0.005 < sum(plan[0] == "login" for plan in plans) / 4000 < 0.016
 
 
+def test_a_surge_is_of_people_who_are_logged_in() -> None:
+    """One request each: passwords would make it a measurement of hashing."""
+    draw = random.Random(3)
+    plans = [[kind for _, kind in timeline(MIX.journeys["booking"], MIX, draw, 0.0)] for _ in range(2000)]
+
+    assert {tuple(plan) for plan in plans} == {("book",)}
+
+
 def test_a_patient_books_what_was_shown_and_reads_it() -> None:
     """Under a key of its own; the appointment is the one that was acknowledged."""
     now = turn(board())

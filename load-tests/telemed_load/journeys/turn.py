@@ -100,7 +100,7 @@ def timeline(journey: Journey, mix: Mix, draw: random.Random, at: float) -> list
     thin out what comes after.
     """
     kinds = [step.do for step in journey.steps for _ in range(_times(step.times, draw))]
-    if journey.who in {"patient", "doctor"}:
+    if journey.who in {"patient", "doctor"} and journey.logs_in:
         chance = draw.random()
         if chance < mix.login_share:
             kinds.insert(0, "login")
