@@ -62,7 +62,7 @@ measure: install-dev ## Measure anew what a request costs in CPU, for `telemed c
 	@$(BIN)/python load-tests/bench/measure.py
 
 # make load                                        a day of 100,000 consultations, played in three minutes
-# make load SHAPE=surge                            or steady, spike, stampede, soak, breakpoint
+# make load SHAPE=surge                            or steady, spike, stampede, soak, breakpoint, peak, peak-knee
 # make load PROFILE=my.yaml URL=http://host:3000   a profile and a platform of your own
 # make load SCALE=10                               ten times as many; SECONDS=60 another length
 # make load SECRET=.telemed/platform.env           with people of a data set (load-tests/dataset) of that platform
