@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from tests.support.settings import NOW
+from tests.support.waiting import until
 
 from telemed.kernel.cache.aside import CacheAside, Entry, Loaded, Lookup
 from telemed.kernel.cache.client import CacheUnavailable
@@ -26,26 +27,39 @@ class MemoryStore:
         self.is_lost_late = False  # answers look-ups, then nothing more
         self.is_valid = True
         self.correction = 0
+        self.asked: list[str] = []
+        self.held: dict[str, asyncio.Event] = {}  # answers that are on their way until the event
 
     async def fetch(self, key: str) -> Lookup[int]:
+        self.asked.append("fetch")
         await asyncio.sleep(0)
         if self.is_lost:
             raise CacheUnavailable("lost")
         entry, hard = self._kept.get(key, (None, timedelta()))
+        await self._arrival("fetch")
         if entry is None or self._clock.now() - entry.loaded_at >= hard:
             return Lookup(None, self.version)
         return Lookup(Entry(entry.value, entry.loaded_at, is_valid=self.is_valid), self.version)
 
-    async def keep(self, key: str, version: str, entry: Entry[int], *, hard: timedelta) -> None:
-        if self.is_lost:
+    async def keep(self, key: str, version: str, entry: Entry[int], *, hard: timedelta) -> int:
+        if self.is_lost or self.is_lost_late:
             raise CacheUnavailable("lost")
         assert version == self.version
+        self.asked.append("keep")
+        value = entry.value + self.correction
+        await self._arrival("keep")
         self._kept[key] = (entry, hard)
+        return value
 
     async def correct(self, key: str, value: int) -> int:
+        self.asked.append("correct")
         if self.is_lost or self.is_lost_late:
             raise CacheUnavailable("lost")
         return value + self.correction
+
+    async def _arrival(self, of: str) -> None:
+        if of in self.held:
+            await self.held[of].wait()
 
 
 class Source:
@@ -161,12 +175,54 @@ async def test_an_old_value_stands_in_when_store_and_source_are_lost_one_after_t
     assert (found.value, found.rescued) == (1, True)
 
 
+async def test_a_miss_asks_the_store_twice(cache: CacheAside[int], source: Source, store: MemoryStore) -> None:
+    """Before the load and after it; each question costs more than all else that the store does."""
+    store.correction = 100
+    assert (await cache.get("key", source.load)).value == 101
+    assert store.asked == ["fetch", "keep"]
+
+
 async def test_what_a_flight_brings_is_corrected(cache: CacheAside[int], source: Source, store: MemoryStore) -> None:
     """Whoever joined it may know of a change that its load has not seen."""
     store.correction = 100
     found = await asyncio.gather(*(cache.get("key", source.load) for _ in range(50)))
     assert {one.value for one in found} <= {101, 1}  # 1: those who found it stored, corrected by `fetch` in real stores
     assert found[0].value == 101
+
+
+async def test_a_correction_holds_for_those_who_came_before_it_was_asked_for(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """Who came later may know of a change that it has not seen either."""
+    store.held["keep"] = asyncio.Event()
+    early = [asyncio.create_task(cache.get("key", source.load)) for _ in range(5)]
+    await until(lambda: "keep" in store.asked)
+    store.correction = 100
+    late = [asyncio.create_task(cache.get("key", source.load)) for _ in range(5)]
+    await until(lambda: store.asked.count("fetch") == 2)
+    await asyncio.sleep(0.01)
+    store.held["keep"].set()
+    assert {(await task).value for task in early} == {1}
+    assert {(await task).value for task in late} == {101}
+    assert source.loads == 1
+
+
+async def test_what_landed_during_a_look_up_is_not_loaded_again(
+    cache: CacheAside[int], source: Source, store: MemoryStore
+) -> None:
+    """The answer to the look-up is older than what it would have found."""
+    store.held["keep"] = asyncio.Event()
+    early = asyncio.create_task(cache.get("key", source.load))
+    await until(lambda: "keep" in store.asked)
+    store.held["fetch"] = asyncio.Event()
+    late = asyncio.create_task(cache.get("key", source.load))
+    await until(lambda: store.asked.count("fetch") == 2)
+    await asyncio.sleep(0.01)  # it has looked: what comes now comes too late for the answer
+    store.held["keep"].set()
+    await early
+    store.held["fetch"].set()
+    assert (await late).value == 1
+    assert source.loads == 1
 
 
 async def test_a_stale_value_survives_a_failed_refresh(

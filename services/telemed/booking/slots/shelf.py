@@ -203,8 +203,8 @@ class SlotShelf:
             left = replace(left, standing=Standing(state, window, loaded_at, loaded=len(page.candidates)))
         return Lookup(Entry(left, loaded_at, is_valid), generation)
 
-    async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> None:
-        """Store a page that was loaded after the generation *version* had been read."""
+    async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
+        """Store a page that was loaded after the generation *version* had been read, and `correct` it at once."""
         raw = json.dumps(
             {
                 "key": key,
@@ -216,12 +216,15 @@ class SlotShelf:
                 ],
             }
         )
-        await self._cache.run(key, lambda redis: redis.set(key, raw, px=hard))
+        return await self._corrected(key, entry.value, first=lambda pipe: pipe.set(key, raw, px=hard))
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
+        return await self._corrected(key, value)
+
+    async def _corrected(self, key: str, value: SlotPage, first: Callable[[Any], None] | None = None) -> SlotPage:
         now = self._clock.now()
-        notes = await self._notes_about(value, _scope_in(key), now)
+        notes = await self._notes_about(value, _scope_in(key), now, first=first)
         if not notes.are_complete_since(now):
             raise CacheUnavailable("notes were lost")
         return value.without(notes.gone, now=now)
@@ -280,13 +283,16 @@ class SlotShelf:
         begun = await self._reads.position()
         return f"{word}@{begun.timeline:x}-{begun.lsn:x}"
 
-    async def _notes_about(self, page: SlotPage, scope: str, now: datetime) -> "_Notes":
+    async def _notes_about(
+        self, page: SlotPage, scope: str, now: datetime, *, first: Callable[[Any], None] | None = None
+    ) -> "_Notes":
+        """Read what is noted of the page; *first* adds to the same question what Redis is to do before."""
         openings = [candidate.opening for candidate in page.candidates]
-        if not openings:
+        if not openings and first is None:
             return _Notes(set(), frozenset(_windows(now)))
         # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
         keys = self._gone_keys(scope, now)
-        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, [*openings, _MARK]))
+        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, [*openings, _MARK], first))
         gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
         for window, flags in zip(_windows(now), answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
@@ -397,9 +403,11 @@ def _word(answer: object) -> bytes:
     return answer
 
 
-async def _ask_gone(redis: Any, keys: list[str], openings: list[str]) -> list[Any]:
+async def _ask_gone(redis: Any, keys: list[str], openings: list[str], first: Callable[[Any], None] | None) -> list[Any]:
     pipe = redis.pipeline(transaction=False)
+    if first is not None:
+        first(pipe)
     for key in keys:
         pipe.smismember(key, openings)
     answers: list[Any] = await pipe.execute()
-    return answers
+    return answers[-len(keys) :]

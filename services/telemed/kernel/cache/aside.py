@@ -2,9 +2,10 @@
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 from telemed.kernel.cache.client import CacheUnavailable
@@ -14,6 +15,8 @@ from telemed.kernel.problems import Overloaded, Unavailable
 from telemed.kernel.telemetry.metrics import Metrics
 
 V = TypeVar("V")
+# Far more than can land while somebody looks something up.
+_LANDINGS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,42 @@ class EntryStore(Protocol[V]):
         """Look the key up."""
         ...
 
-    async def keep(self, key: str, version: str, entry: Entry[V], *, hard: timedelta) -> None:
-        """Store what was loaded after *version* had been read, for *hard* at most."""
+    async def keep(self, key: str, version: str, entry: Entry[V], *, hard: timedelta) -> V:
+        """Store what was loaded after *version* had been read, for *hard* at most; give it as `correct` would."""
         ...
 
     async def correct(self, key: str, value: V) -> V:
         """Bring a value that somebody else loaded up to date, as `fetch` does with a stored one."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed(Generic[V]):
+    """What a flight brought. *corrected* holds what was noted before *asked_at*, for those who came before that."""
+
+    loaded: Loaded[V]
+    corrected: V | None = None
+    asked_at: int = 0  # of the cache's moments
+
+    def for_who_came(self, at: int) -> V | None:
+        return self.corrected if at < self.asked_at else None
+
+
+class _Landings:
+    """When flights landed last, by key. Forgets the oldest, and then takes it that any may have."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, int] = {}
+        self._forgotten_until = 0
+
+    def note(self, key: Hashable, at: int) -> None:
+        self._last.pop(key, None)
+        self._last[key] = at
+        if len(self._last) > _LANDINGS_KEPT:
+            self._forgotten_until = self._last.pop(next(iter(self._last)))
+
+    def may_be_since(self, key: Hashable, at: int) -> bool:
+        return max(self._last.get(key, 0), self._forgotten_until) > at
 
 
 class CacheAside(Generic[V]):
@@ -94,11 +126,14 @@ class CacheAside(Generic[V]):
         self._stale_for = stale_for
         self._clock = clock
         self._metrics = metrics
-        self._flights: SingleFlight[Loaded[V]] = SingleFlight()
+        self._flights: SingleFlight[_Landed[V]] = SingleFlight()
         # Look-ups and corrections fly together too, but only those that had not begun when the caller came: a burst
         # of readers asks the store twice, not once each, and nobody gets an answer that is older than the question.
-        self._lookups: SingleFlight[Lookup[V]] = SingleFlight()
+        self._lookups: SingleFlight[tuple[Lookup[V], int]] = SingleFlight()
         self._corrections: SingleFlight[V] = SingleFlight()
+        # What happened before what, in this process: a clock that never stands still.
+        self._moments = count(1)
+        self._landings = _Landings()
 
     async def get(self, key: str, load: Load[V]) -> Found[V]:
         """Give the value for *key*, loading it if need be.
@@ -106,8 +141,9 @@ class CacheAside(Generic[V]):
         Raises:
             Whatever *load* raises, unless a stored value can stand in for an unreachable source.
         """
+        came_at = next(self._moments)
         try:
-            found = await self._lookups.run_next(key, lambda: self._store.fetch(key))
+            found, asked_at = await self._lookups.run_next(key, lambda: self._look(key))
         except CacheUnavailable:
             self._count("error")
             # Without the store nothing says whether a flight began before or after the last write: take the next.
@@ -120,16 +156,27 @@ class CacheAside(Generic[V]):
                 return Found(entry.value, age)
             if age < self._stale_for:
                 self._count("stale")
-                self._flights.begin((key, found.version), lambda: self._load(key, found.version, load))
+                self._flights.begin((key, found.version), lambda: self._load(key, load, found, asked_at))
                 return Found(entry.value, age)
-        return await self._load_or_rescue(key, load, found)
+        return await self._load_or_rescue(key, load, found, asked_at=asked_at, came_at=came_at)
+
+    async def _look(self, key: str) -> tuple[Lookup[V], int]:
+        """Look the key up, and say when it was asked."""
+        asked_at = next(self._moments)
+        return await self._store.fetch(key), asked_at
 
     async def _without_store(self, key: str, load: Load[V]) -> Found[V]:
-        return _found(await self._flights.run_next(key, lambda: load(None)))
+        async def landed() -> _Landed[V]:
+            return _Landed(await load(None))
 
-    async def _load_or_rescue(self, key: str, load: Load[V], found: Lookup[V]) -> Found[V]:
+        return _found((await self._flights.run_next(key, landed)).loaded)
+
+    async def _load_or_rescue(
+        self, key: str, load: Load[V], found: Lookup[V], *, asked_at: int, came_at: int
+    ) -> Found[V]:
         try:
-            loaded = await self._loaded(key, found.version, load)
+            flight = self._flights.run((key, found.version), lambda: self._load(key, load, found, asked_at))
+            loaded = await self._corrected(key, load, await flight, came_at)
         except (Unavailable, Overloaded):
             if found.entry is None:
                 raise
@@ -138,35 +185,38 @@ class CacheAside(Generic[V]):
         self._count("miss")
         return loaded
 
-    async def _loaded(self, key: str, version: str, load: Load[V]) -> Found[V]:
+    async def _corrected(self, key: str, load: Load[V], landed: _Landed[V], came_at: int) -> Found[V]:
+        # The flight may have begun before this caller came, and with it before a change that this caller knows of.
+        loaded, value = landed.loaded, landed.for_who_came(came_at)
         try:
-            loaded = await self._flights.run((key, version), lambda: self._load(key, version, load))
-            # The flight may have begun before this call, and with it before a change that this caller knows of. By
-            # the value's identity: those who shared a flight hold the very same one.
-            value = await self._corrections.run_next(
-                (key, id(loaded.value)), lambda: self._store.correct(key, loaded.value)
-            )
+            if value is None:
+                # By the value's identity: those who shared a flight hold the very same one.
+                value = await self._corrections.run_next(
+                    (key, id(loaded.value)), lambda: self._store.correct(key, loaded.value)
+                )
             return _found(Loaded(value, loaded.age))
         except CacheUnavailable:
             return await self._without_store(key, load)
 
-    async def _load(self, key: str, version: str, load: Load[V]) -> Loaded[V]:
+    async def _load(self, key: str, load: Load[V], found: Lookup[V], asked_at: int) -> _Landed[V]:
         # What cannot be stored is given all the same; the client counts and logs the store's failures.
-        with contextlib.suppress(CacheUnavailable):
-            # Looked up once more: another flight may have landed since this caller looked.
-            found = await self._store.fetch(key)
-            version = found.version
-            if found.entry is not None and found.entry.is_valid and self._is_fresh(found.entry):
-                return Loaded(found.entry.value)
+        if self._landings.may_be_since(key, asked_at):
+            # Looked up once more: what has landed since this caller looked may be what it needs.
+            with contextlib.suppress(CacheUnavailable):
+                found, asked_at = await self._look(key)
+                if found.entry is not None and found.entry.is_valid and self._is_fresh(found.entry):
+                    return _Landed(Loaded(found.entry.value), found.entry.value, asked_at)
         # The age counts from before the load: what happens while it runs may be missing.
         begun_at = self._clock.now()
-        loaded = await load(version)
+        loaded = await load(found.version)
         if loaded.age is not None:
-            return loaded
+            return _Landed(loaded)
         entry = Entry(loaded.value, loaded_at=begun_at)
+        asked_at, corrected = next(self._moments), None
         with contextlib.suppress(CacheUnavailable):
-            await self._store.keep(key, version, entry, hard=self._jittered(self._stale_for))
-        return loaded
+            corrected = await self._store.keep(key, found.version, entry, hard=self._jittered(self._stale_for))
+        self._landings.note(key, next(self._moments))
+        return _Landed(loaded, corrected, asked_at)
 
     def _is_fresh(self, entry: Entry[V]) -> bool:
         return self._clock.now() - entry.loaded_at < self._jittered(self._fresh_for)
