@@ -126,31 +126,20 @@ def compare(gate: Gate, measured: Measurements, grown: Series, *, is_judged: boo
 
 
 def _contradiction(client: Milliseconds, server: Mapping[float, int], ratio: float) -> str:
-    """Say at which edge the server's count cannot be that of the client's times, were they a tenth longer or shorter.
+    """Say where the server's quantile cannot be the client's, were that a tenth longer or shorter.
 
     Quantiles interpolated from buckets are no measure: where a bucket is wide and holds few, one request more or less
-    moves them by a tenth. So the question is turned round: of the client's own times it is known exactly how many lie
-    within an edge and a tenth. Looked at are the edges around the gate's quantile, as either side has it: what lies
-    elsewhere decides no gate.
+    moves them by a tenth. What a histogram does know is the bucket in which its quantile lies, give or take a tenth of
+    the requests beyond it.
     """
-    total, count = server[math.inf], client.count
-    allowed = LIMIT * (1 - ratio) + 1 / count
-    worst, said = 0.0, ""
-    for edge in _around(client.quantile(ratio), server) | _around(interpolated(server, ratio), server):
-        there = server[edge] / total
-        fewest = client.within(edge / (1 + LIMIT) - FLOOR_SECONDS) / count
-        most = client.within(edge * (1 + LIMIT) + FLOOR_SECONDS) / count
-        beyond = max(fewest - there, there - most) - allowed
-        if beyond > worst:
-            worst = beyond
-            said = f"within {edge:g} s were {there:.2%} there, and {fewest:.2%} to {most:.2%} here"
-    return said
-
-
-def _around(seconds: float, server: Mapping[float, int]) -> set[float]:
-    """Give the finite edges on both sides of a time."""
-    edges = sorted(edge for edge in server if math.isfinite(edge))
-    return {*[edge for edge in edges if edge < seconds][-1:], *[edge for edge in edges if edge >= seconds][:1]}
+    total, slack = server[math.inf], LIMIT * (1 - ratio)
+    edges = sorted(server)
+    upper = next(edge for edge in edges if server[edge] >= min(1.0, ratio + slack) * total)
+    lower = max((edge for edge in edges if server[edge] < (ratio - slack) * total), default=0.0)
+    quantile = client.quantile(ratio)
+    if lower <= quantile * (1 + LIMIT) + FLOOR_SECONDS and quantile / (1 + LIMIT) - FLOOR_SECONDS <= upper:
+        return ""
+    return f"p{100 * ratio:g} is {quantile:g} s here, and from {lower:g} to {upper:g} s there"
 
 
 def interpolated(buckets: Mapping[float, int], ratio: float) -> float:

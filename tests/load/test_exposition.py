@@ -31,7 +31,17 @@ def test_two_that_saw_the_same_agree() -> None:
 
 def test_a_tenth_more_at_the_quantile_is_a_contradiction() -> None:
     """The share within the limit may be the same all the while."""
-    assert "within 0.15 s" in told(run(after=page({"search": READS}, slower=0.7)))
+    assert told(run(after=page({"search": READS}, slower=0.7))) == "p95 is 0.18 s here, and from 0.1 to 0.15 s there"
+
+
+def test_a_tenth_is_one_whichever_side_is_slower() -> None:
+    """But not the p98: what lies beyond the quantile decides no gate."""
+    here = measured({"search": [0.02] * 930 + [0.11] * 70})
+    here.scrapes["after"] = [page({"search": [0.02] * 930 + [0.19] * 70})]
+    assert told(here) == "p95 is 0.11 s here, and from 0.15 to 0.2 s there"
+
+    here.scrapes["after"] = [page({"search": [0.02] * 930 + [0.11] * 50 + [0.19] * 20})]
+    assert told(here) == ""
 
 
 def test_another_share_within_the_limit_is_a_contradiction() -> None:

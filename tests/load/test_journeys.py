@@ -134,6 +134,28 @@ def test_who_was_slower_tries_another_slot() -> None:
     assert STEPS["book"].ask(now) is not None
 
 
+def test_who_is_always_slower_gives_up() -> None:
+    """After as many tries as the mix allows."""
+    now = turn(board())
+    for place in range(3):
+        assert now.tries_again is (place > 0)
+        done(now, "search", answer(200, shown(f"slot-{place}")))
+        done(now, "book", answer(409, {"type": "slot-taken"}))
+
+    assert now.tries_again is False
+
+
+def test_a_refused_move_leaves_the_appointment_as_it_was() -> None:
+    """It can still be cancelled."""
+    now = turn(board())
+    appointment = booked(now)
+    now.found.append(Slot("slot-c", "doctor-1", NOW + 90000, NOW + 91000))
+    done(now, "reschedule", answer(409, {"type": "slot-taken"}))
+
+    assert appointment.status == "booked"
+    assert STEPS["cancel"].ask(now) is not None
+
+
 def test_a_search_that_shows_a_booked_slot_is_a_broken_promise() -> None:
     """If it began after the booking was acknowledged; one that was under way may still show it."""
     on = board()
@@ -213,6 +235,17 @@ def test_a_visit_begins_when_it_may() -> None:
     assert on.next_visit(SLOT.begins - 901) is None
     assert on.next_visit(SLOT.begins - 899) is appointment
     assert on.next_visit(SLOT.begins) is None
+
+
+def test_nobody_visits_for_what_was_cancelled() -> None:
+    """The doctor sees the next one."""
+    on = board()
+    cancelled, kept = (Appointment(name, SLOT, on.people.patients[0]) for name in ("appointment-1", "appointment-2"))
+    on.booked(cancelled, 1.0)
+    on.leaves(cancelled, "cancelled")
+    on.booked(kept, 2.0)
+
+    assert on.next_visit(SLOT.begins) is kept
 
 
 def test_a_refresh_token_is_used_once() -> None:
