@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from telemed.booking.appointments.desk import OpenDesk
 from telemed.booking.appointments.routes import router as appointments
 from telemed.booking.doctors.routes import router as doctors
 from telemed.booking.invariants import JOBS
@@ -19,7 +20,7 @@ from telemed.kernel.service import Parts, Service
 @asynccontextmanager
 async def _open_parts(resources: Resources) -> AsyncIterator[Parts]:
     shelf = SlotShelf(resources.cache, resources.clock, resources.reads)
-    yield {SlotShelf: shelf, SlotSearch: SlotSearch(resources, shelf)}
+    yield {SlotShelf: shelf, SlotSearch: SlotSearch(resources, shelf), OpenDesk: OpenDesk(resources.db)}
 
 
 SERVICE = Service(

@@ -17,7 +17,7 @@ from telemed.kernel.acts import Act, Actor
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.database import Database
 from telemed.kernel.http.problem_responses import problem_response
-from telemed.kernel.idempotency import Once, Reply, ReplyVault, keep_reply, request_hash
+from telemed.kernel.idempotency import Once, Reply, ReplyVault, request_hash
 from telemed.kernel.identity import Claims
 from telemed.kernel.keys import derived_key
 from telemed.kernel.problems import Forbidden, NotAuthenticated, Problem
@@ -122,19 +122,18 @@ class Work:
 
     async def write_directly(
         self,
-        operation: Callable[..., Awaitable[Written[T]]],
-        *args: Any,
+        operation: Callable[[Entry], Awaitable[Written[T]]],
+        *,
         after: Callable[[T], Awaitable[None]],
         after_replay: Callable[[Reply], Awaitable[None]],
     ) -> Response:
         """Do as `write` for an operation that does it all by itself, in as few round trips as it can.
 
-        The operation takes a `Direct` and an `Entry` before its own arguments. It admits the caller, honours the key
-        and stores its reply; that, too, commits together.
+        The operation admits who comes, honours their key and stores its reply; that, too, commits together.
         """
         entry = self._entry()
         try:
-            written = await self.resources.db.transact_directly(operation, entry, *args)
+            written = await operation(entry)
         except Problem as problem:
             written = Written(await self.settle(problem, entry.once))
         outcome = written.outcome
@@ -172,9 +171,7 @@ class Work:
             )
         else:
             assert once is not None  # noqa: S101 - narrows the type only: it is what keeps
-            # Hundreds who lose a race hear so under their keys; past the ORM that costs them a fifth.
-            reply = self._problem_reply(problem)
-            stored = await self.resources.db.transact_directly(keep_reply, once, reply, now=self.act.now)
+            stored = await self.resources.refusals.keep(once, self._problem_reply(problem), now=self.act.now)
         if stored is None:
             raise problem
         return stored

@@ -69,11 +69,15 @@ class Direct:
 
     async def change(self, statement: str, *values: object) -> Row:
         """Give the one row of a statement that locks or changes something; the first one begins the transaction."""
+        return (await self.changes(statement, *values))[0]
+
+    async def changes(self, statement: str, *values: object) -> list[Row]:
+        """Give every row of such a statement."""
         if not self.has_begun:
             # Before it is sent: a caller that leaves meanwhile may have begun one.
             self.has_begun = True
             await self.guarded(self._begin())
-        return (await self._rows(statement, values))[0]
+        return await self._rows(statement, values)
 
     async def guarded(self, sent: Awaitable[Any]) -> Any:
         """Wait for what was sent.

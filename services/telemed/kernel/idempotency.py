@@ -16,10 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.kernel.direct import Direct
 from telemed.kernel.problems import KeyInProgress, KeyReused
-
-_KEEP = "SELECT * FROM platform.keep_reply($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 class StoredReply(SQLModel, table=True):
@@ -138,26 +135,6 @@ class Once:
                 created_at=now,
             )
         )
-
-
-async def keep_reply(direct: Direct, once: Once, reply: Reply, *, now: datetime) -> Reply | None:
-    """Store the reply, or give the one that is stored under the key already. One round trip, one function (0010).
-
-    Raises:
-        KeyInProgress: another transaction holds the claim.
-        KeyReused: the key stands for another request.
-    """
-    row = await direct.change(
-        _KEEP,
-        *(once.lock_number, once.caller, once.method, once.route, once.key, once.request_hash),
-        *(reply.status, json.dumps(reply.headers), once.vault.seal(reply.body), now),
-    )
-    if not row["is_claimed"]:
-        raise KeyInProgress
-    if row["kept_status"] is None:
-        return None
-    kept = Reply(row["kept_status"], row["kept_body"], json.loads(row["kept_headers"]))
-    return once.replayed(kept, row["kept_hash"])
 
 
 def request_hash(secret: bytes, *, path: str, query: bytes, body: Any) -> bytes:

@@ -12,6 +12,7 @@ from telemed.kernel.clock import Clock, SystemClock
 from telemed.kernel.database import ConstraintProblems, Database
 from telemed.kernel.health import Health
 from telemed.kernel.identity import TokenVerifier
+from telemed.kernel.refusals import Refusals
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.build import version
@@ -31,6 +32,7 @@ class Resources:
     health: Health
     verifier: TokenVerifier
     db: Database
+    refusals: Refusals
     auditor_db: Database
     reads: Reads
     cache: Cache
@@ -95,6 +97,7 @@ async def open_resources(
             health=health,
             verifier=TokenVerifier(settings),
             db=db,
+            refusals=Refusals(db),
             auditor_db=auditor_db,
             reads=reads,
             cache=cache,

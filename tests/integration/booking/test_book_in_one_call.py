@@ -27,7 +27,12 @@ from telemed.kernel.direct import Direct
 from telemed.kernel.resources import Resources
 
 Happening = Callable[[], Awaitable[object]]
-_FUNCTIONS = ("booking.look_at_slot", "booking.book_slot", "platform.keep_reply")
+_FUNCTIONS = (
+    "booking.look_at_slot",
+    "booking.look_at_slots",
+    "booking.book_slot",
+    "platform.keep_replies",
+)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ async def test_a_failure_of_ours_is_answered_and_logged_alike(
 ) -> None:
     """500, and the ids in the log."""
     events.expect("request.failed")
-    monkeypatch.setattr("telemed.booking.appointments.operations.queries.look_at_slot", AsyncMock(side_effect=KeyError))
+    monkeypatch.setattr("telemed.booking.appointments.desk.look_at_slots", AsyncMock(side_effect=KeyError))
 
     straight, ordinary = await both(app, api, people, clinic, REGULAR[0])
 

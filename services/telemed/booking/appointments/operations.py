@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.appointments import queries
-from telemed.booking.appointments.queries import Booking
+from telemed.booking.appointments.desk import Desk
+from telemed.booking.appointments.queries import Booking, Sight, Wish
 from telemed.booking.appointments.rules import ShownStatus, require_in_time, stored_as
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
 from telemed.booking.problems import DifferentDoctor, SlotContended
@@ -69,7 +70,15 @@ class Booked:
     back: None = None
 
 
-async def book_slot(direct: Direct, entry: Entry, wanted: BookSlot) -> Written[Booked]:
+@dataclass(frozen=True, slots=True)
+class Bookable:
+    """A slot that this act may book, as far as could be seen."""
+
+    act: Act
+    slot: SlotNow
+
+
+async def book_slot(desk: Desk, entry: Entry, wanted: BookSlot) -> Written[Booked]:
     """Give the slot to the patient who comes, or say why they cannot have it.
 
     Looks without a lock first; then writes under the locks of patient and row, if nothing has changed since. A second
@@ -84,19 +93,10 @@ async def book_slot(direct: Direct, entry: Entry, wanted: BookSlot) -> Written[B
         SlotContended: its row could not be had in time.
         PatientBusy: the patient has another appointment at this time (by constraint).
     """
-    sight = await queries.look_at_slot(direct, entry, SlotId(wanted.slot_id))
-    for _ in range(_LOOKS):
-        if not sight.is_claimed:
-            raise KeyInProgress
-        act = entry.admit(sight.caller_role)
-        if entry.once is not None and sight.reply is not None:
-            return Written(entry.once.replayed(sight.reply, sight.request_hash))
-        slot = _bookable(sight.slot, act)
-        booking, booked = _booking(slot, act, wanted.reason)
-        sight = await queries.book_slot(direct, entry, act, slot, booking)
-        if sight.is_booked:
-            return Written(booking.reply, booked)
-    raise SlotContended
+    wish = Wish(entry, SlotId(wanted.slot_id))
+    seen = _judged(await desk.look(wish), wish)
+    # Whoever was refused, or has their reply already, has left with nothing but the look.
+    return seen if isinstance(seen, Written) else await desk.transact(_book, wish, seen, wanted.reason)
 
 
 async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> Changed:
@@ -179,6 +179,29 @@ async def list_appointments(
     if found:
         await append_audit(session, act, *(_entry("appointment.read", appointment) for appointment in found[:limit]))
     return page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+
+
+async def _book(direct: Direct, wish: Wish, seen: Bookable, reason: str | None) -> Written[Booked]:
+    for _ in range(_LOOKS):
+        booking, booked = _booking(seen.slot, seen.act, reason)
+        sight = await queries.book_slot(direct, wish.entry, seen.act, seen.slot, booking)
+        if sight.is_booked:
+            return Written(booking.reply, booked)
+        judged = _judged(sight, wish)
+        if isinstance(judged, Written):
+            return judged
+        seen = judged
+    raise SlotContended
+
+
+def _judged(sight: Sight, wish: Wish) -> Bookable | Written[Booked]:
+    """Say what a sight means: the slot may be booked, an earlier reply is to be given, or a problem is raised."""
+    if not sight.is_claimed:
+        raise KeyInProgress
+    act, once = wish.entry.admit(sight.caller_role), wish.entry.once
+    if once is not None and sight.reply is not None:
+        return Written(once.replayed(sight.reply, sight.request_hash))
+    return Bookable(act, _bookable(sight.slot, act))
 
 
 def _bookable(slot: SlotNow | None, act: Act) -> SlotNow:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from telemed.booking.problems import SlotContended
@@ -19,9 +20,17 @@ from telemed.kernel.outbox import Event
 from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 
 # Indexes: the primary keys of slots, doctors, users (twice), sessions and idempotency_keys. Neither locks nor waits.
-LOOK = "SELECT * FROM booking.look_at_slot($1, $2, $3, $4, $5, $6, $7)"
+LOOK = "SELECT * FROM booking.look_at_slots($1, $2, $3, $4, $5, $6, $7)"
 # The same and the walls'. Writes what it is given if everything still is as it was seen, otherwise nothing.
 BOOK = f"SELECT * FROM booking.book_slot({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody who wants a slot."""
+
+    entry: Entry
+    slot_id: SlotId
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,11 @@ class Booking:
     reply: Reply
 
 
-async def look_at_slot(direct: Direct, entry: Entry, slot_id: SlotId) -> Sight:
-    """Look without a lock; losers of a race leave after this one round trip."""
-    return _sight(await direct.look(LOOK, slot_id, entry.user_id, entry.session_id, *_place(entry.once)), slot_id)
+async def look_at_slots(direct: Direct, wishes: Sequence[Wish]) -> list[Sight]:
+    """Look without a lock, for one or for many; losers of a race leave after this one round trip."""
+    values = [(wish.slot_id, wish.entry.user_id, wish.entry.session_id, *_place(wish.entry.once)) for wish in wishes]
+    rows = await direct.rows(LOOK, *map(list, zip(*values, strict=True)))
+    return [_sight(row, wish.slot_id) for row, wish in zip(rows, wishes, strict=True)]
 
 
 async def book_slot(direct: Direct, entry: Entry, act: Act, slot: SlotNow, booking: Booking) -> Sight:

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from telemed.booking.appointments import operations
+from telemed.booking.appointments.desk import OpenDesk
 from telemed.booking.appointments.operations import Changed
 from telemed.booking.appointments.outcomes import counted
 from telemed.booking.appointments.rules import ShownStatus
@@ -49,10 +50,9 @@ def _location(changed: Changed) -> str:
 )
 async def book_slot(body: BookSlot, work: PatientWrites) -> Response:
     """Claim a slot. The consultation at `Location` is valid at once."""
-    shelf = work.resources.part(SlotShelf)
+    shelf, desk = work.resources.part(SlotShelf), work.resources.part(OpenDesk)
     booking = work.write_directly(
-        operations.book_slot,
-        body,
+        lambda entry: operations.book_slot(desk, entry, body),
         after=shelf.note_change,
         after_replay=renews_appointments_pages(work),
     )

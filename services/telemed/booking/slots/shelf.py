@@ -21,10 +21,11 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -32,14 +33,14 @@ from telemed.booking.slots.pages import Candidate, SlotPage, Standing
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
-from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.clock import Clock
+from telemed.kernel.gathering import Gathering
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.telemetry.logs import get_logger
 
 log = get_logger("search")
-_SCHEMA = 1  # of the stored pages; raise it when their form changes
+_SCHEMA = 2  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 _GENERATION_LIVES = timedelta(days=1)
@@ -121,8 +122,7 @@ class SlotShelf:
         # What this very process made disappear, so that its own answers are right even while Redis is away.
         self._gone_here: dict[str, datetime] = {}
         self._doings = 0
-        self._unsaid: list[GoneSlot] = []
-        self._saying = SingleFlight[None]()
+        self._notes = Gathering(self._write_notes)
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
@@ -140,15 +140,12 @@ class SlotShelf:
         """
         noted = list(gone)
         self._remember(noted, self._clock.now())
-        self._unsaid += noted
-        await self._saying.run_next("gone", self._say_gone)
+        await self._notes.ask(noted)
 
-    async def _say_gone(self) -> None:
-        """Write the notes of all who wait: under load, that is one question to Redis for many bookings."""
-        noted, self._unsaid = self._unsaid, []
+    async def _write_notes(self, noted: Sequence[Sequence[GoneSlot]]) -> list[None]:
         now = self._clock.now()
         members: dict[str, set[str]] = {}
-        for one in noted:
+        for one in chain.from_iterable(noted):
             for scope in _scopes(one.doctor_id, one.specialization):
                 members.setdefault(scope, set()).add(f"{one.slot_id.hex}/{one.version}")
 
@@ -163,6 +160,7 @@ class SlotShelf:
 
         keys = {scope: self._gone_keys(scope, now)[1] for scope in members}
         await self._cache.run_all({key: add_to(scope, key) for scope, key in keys.items()}, urgent=True)
+        return [None] * len(noted)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
@@ -205,17 +203,15 @@ class SlotShelf:
 
     async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
         """Store a page that was loaded after the generation *version* had been read, and `correct` it at once."""
-        raw = json.dumps(
-            {
-                "key": key,
-                "generation": version,
-                "loaded_at": entry.loaded_at.isoformat(),
-                "has_more": entry.value.has_more,
-                "candidates": [
-                    [c.slot_id.hex, c.version, c.starts_at.isoformat(), c.json] for c in entry.value.candidates
-                ],
-            }
-        )
+        head = {
+            "key": key,
+            "generation": version,
+            "loaded_at": entry.loaded_at.isoformat(),
+            "has_more": entry.value.has_more,
+            "candidates": [[c.slot_id.hex, c.version, c.starts_at.isoformat()] for c in entry.value.candidates],
+        }
+        # What is shown stands below, a slot to a line, as it is: JSON within JSON costs the most of all of this.
+        raw = "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
         return await self._corrected(key, entry.value, first=lambda pipe: pipe.set(key, raw, px=hard))
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
@@ -306,14 +302,15 @@ class SlotShelf:
     def _parse(self, raw: bytes, key: str) -> tuple[SlotPage, datetime, str] | None:
         """Read a stored page; one that is not what its key says counts as absent: clients of Redis mixed up replies."""
         try:
-            stored = json.loads(raw)
+            head, *cards = raw.decode().split("\n")
+            stored = json.loads(head)
             if stored["key"] != key:
                 self._cache.distrust(key, "another key's page")
                 return None
             page = SlotPage(
                 tuple(
-                    Candidate(UUID(slot_id), int(version), datetime.fromisoformat(starts_at), str(shown))
-                    for slot_id, version, starts_at, shown in stored["candidates"]
+                    Candidate(UUID(slot_id), int(version), datetime.fromisoformat(starts_at), card)
+                    for (slot_id, version, starts_at), card in zip(stored["candidates"], cards, strict=True)
                 ),
                 bool(stored["has_more"]),
             )

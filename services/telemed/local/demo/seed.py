@@ -18,6 +18,7 @@ from telemed.auth.passwords.hashing import PasswordHashes
 from telemed.auth.passwords.rules import normalised_password
 from telemed.auth.users.models import User
 from telemed.auth.users.operations import NewUser, change_role, register_user
+from telemed.booking.appointments.desk import DeskInside
 from telemed.booking.appointments.operations import book_slot, cancel_appointment, move_appointment
 from telemed.booking.appointments.schemas import BookSlot, MoveAppointment
 from telemed.booking.doctors.operations import write_doctor
@@ -126,7 +127,7 @@ class _Stage:
         visit = step.known_visit
         wanted = BookSlot(slot_id=self._slot_id(visit, visit.times), reason=visit.case.reason)
         entry = Entry(act.known_actor.user_id, None, None, admit=lambda _role: act)
-        written = await book_slot(await Direct.inside(self.session), entry, wanted)
+        written = await book_slot(DeskInside(await Direct.inside(self.session)), entry, wanted)
         if written.outcome is None:
             raise LookupError("a booking without a key cannot be another one's replay")
         self._note(visit, written.outcome.appointment.id)

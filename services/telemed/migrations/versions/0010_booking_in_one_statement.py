@@ -56,6 +56,21 @@ BEGIN
 END $$
 """
 
+# For all who look at the same time: one row for each, in their order, and all of one snapshot.
+_LOOKS = """
+CREATE FUNCTION booking.look_at_slots(
+    wanted_slots uuid[], by_users uuid[], by_sessions uuid[],
+    key_callers text[], key_methods text[], key_routes text[], key_values text[]
+) RETURNS SETOF booking.sight LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    FOR n IN 1 .. cardinality(wanted_slots) LOOP
+        RETURN NEXT booking.look_at_slot(
+            wanted_slots[n], by_users[n], by_sessions[n], key_callers[n], key_methods[n], key_routes[n], key_values[n]
+        );
+    END LOOP;
+END $$
+"""
+
 # Locks in the order of booking/appointments/operations.py: key, patient, slot. The key is tried and not waited for.
 # The row's time-out comes after the patient's lock, whose holder may be waiting for a row itself.
 _BOOK = """
@@ -118,47 +133,63 @@ BEGIN
 END $$
 """
 
-# The first reply under a key stays: whoever comes later is given it instead of keeping theirs.
-_KEEP_REPLY = """
-CREATE FUNCTION platform.keep_reply(
-    key_lock bigint, key_caller text, key_method text, key_route text, key_value text,
-    request_hash bytea, reply_status integer, reply_headers text, reply_body bytea, kept_at timestamptz,
-    OUT is_claimed boolean, OUT kept_hash bytea, OUT kept_status integer, OUT kept_headers text, OUT kept_body bytea
+# One row for each, in their order. The first reply under a key stays; whoever comes later is given it, and theirs is
+# not kept.
+_KEEP_REPLIES = """
+CREATE FUNCTION platform.keep_replies(
+    key_locks bigint[], key_callers text[], key_methods text[], key_routes text[], key_values text[],
+    request_hashes bytea[], reply_statuses integer[], reply_headers text[], reply_bodies bytea[],
+    kept_at timestamptz[]
+) RETURNS TABLE (
+    is_claimed boolean, kept_hash bytea, kept_status integer, kept_headers text, kept_body bytea
 ) LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
-    is_claimed := pg_try_advisory_xact_lock(key_lock);
-    IF NOT is_claimed THEN
-        RETURN;
-    END IF;
-    SELECT k.request_hash, k.status, k.headers::text, k.body INTO kept_hash, kept_status, kept_headers, kept_body
-    FROM platform.idempotency_keys AS k
-    WHERE k.caller = key_caller AND k.method = key_method AND k.route = key_route AND k.key = key_value;
-    IF NOT FOUND THEN
-        INSERT INTO platform.idempotency_keys
-            (caller, method, route, key, request_hash, status, headers, body, created_at)
-        VALUES (key_caller, key_method, key_route, key_value, request_hash, reply_status, reply_headers::jsonb,
-                reply_body, kept_at);
-    END IF;
+    FOR n IN 1 .. cardinality(key_locks) LOOP
+        is_claimed := pg_try_advisory_xact_lock(key_locks[n]);
+        kept_hash := NULL;
+        kept_status := NULL;
+        kept_headers := NULL;
+        kept_body := NULL;
+        IF is_claimed THEN
+            SELECT k.request_hash, k.status, k.headers::text, k.body
+            INTO kept_hash, kept_status, kept_headers, kept_body
+            FROM platform.idempotency_keys AS k
+            WHERE k.caller = key_callers[n] AND k.method = key_methods[n] AND k.route = key_routes[n]
+                AND k.key = key_values[n];
+            IF NOT FOUND THEN
+                INSERT INTO platform.idempotency_keys
+                    (caller, method, route, key, request_hash, status, headers, body, created_at)
+                VALUES (key_callers[n], key_methods[n], key_routes[n], key_values[n], request_hashes[n],
+                        reply_statuses[n], reply_headers[n]::jsonb, reply_bodies[n], kept_at[n]);
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
 END $$
 """
+
+
+_ALL = "booking.look_at_slot, booking.look_at_slots, booking.book_slot, platform.keep_replies"
 
 
 def upgrade() -> None:
     run(
         _SIGHT,
         _LOOK,
+        _LOOKS,
         _BOOK,
-        _KEEP_REPLY,
+        _KEEP_REPLIES,
         # They act with the rights of who calls them, so these grants open nothing; without them they are everybody's.
-        "REVOKE ALL ON FUNCTION booking.look_at_slot, booking.book_slot, platform.keep_reply FROM PUBLIC",
-        "GRANT EXECUTE ON FUNCTION booking.look_at_slot, booking.book_slot, platform.keep_reply TO telemed_services",
+        f"REVOKE ALL ON FUNCTION {_ALL} FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION {_ALL} TO telemed_services",
     )
 
 
 def downgrade() -> None:
     run(
-        "DROP FUNCTION platform.keep_reply",
+        "DROP FUNCTION platform.keep_replies",
         "DROP FUNCTION booking.book_slot",
+        "DROP FUNCTION booking.look_at_slots",
         "DROP FUNCTION booking.look_at_slot",
         "DROP TYPE booking.sight",
     )

@@ -1,0 +1,106 @@
+"""What many ask for at the same time is done for all of them at once, and each gets what is theirs."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from telemed.kernel import gathering
+from telemed.kernel.gathering import Gathering
+
+
+class Doer:
+    """Doubles numbers, when it is let; says in which calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+
+    async def double(self, numbers: Sequence[int]) -> list[int]:
+        self.calls.append(list(numbers))
+        await self.may_end.wait()
+        if 13 in numbers:
+            raise ZeroDivisionError
+        return [2 * number for number in numbers]
+
+
+async def begun(doer: Doer, calls: int) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(doer.calls) == calls
+
+
+async def test_who_asks_alone_is_alone() -> None:
+    """And waits for nobody."""
+    doer = Doer()
+    numbers = Gathering(doer.double)
+    assert [await numbers.ask(1), await numbers.ask(2)] == [2, 4]
+    assert doer.calls == [[1], [2]]
+
+
+async def test_who_asks_meanwhile_shares_the_next_call() -> None:
+    """Never the one that has begun: what it sees may be older than the question."""
+    doer = Doer()
+    doer.may_end.clear()
+    numbers = Gathering(doer.double)
+    asking = [asyncio.create_task(numbers.ask(1))]
+    await begun(doer, 1)
+    asking += [asyncio.create_task(numbers.ask(number)) for number in (2, 3, 4)]
+    await begun(doer, 1)
+    doer.may_end.set()
+
+    assert await asyncio.gather(*asking) == [2, 4, 6, 8]
+    assert doer.calls == [[1], [2, 3, 4]]
+
+
+async def test_a_failure_is_that_of_its_call_alone() -> None:
+    """Everybody in it hears of it; those before and after do not."""
+    doer = Doer()
+    doer.may_end.clear()
+    numbers = Gathering(doer.double)
+    first = asyncio.create_task(numbers.ask(1))
+    await begun(doer, 1)
+    together = [asyncio.create_task(numbers.ask(number)) for number in (12, 13)]
+    doer.may_end.set()
+
+    assert await first == 2
+    for asking in together:
+        with pytest.raises(ZeroDivisionError):
+            await asking
+    assert await numbers.ask(14) == 28
+
+
+async def test_who_leaves_takes_nothing_from_the_others() -> None:
+    """Not even who was the reason for the call."""
+    doer = Doer()
+    doer.may_end.clear()
+    numbers = Gathering(doer.double)
+    leaving, staying = asyncio.create_task(numbers.ask(1)), asyncio.create_task(numbers.ask(2))
+    await begun(doer, 1)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    doer.may_end.set()
+    assert await staying == 4
+    assert doer.calls == [[1, 2]]
+
+
+async def test_a_call_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come; more go in several, and each still gets what is theirs."""
+    monkeypatch.setattr(gathering, "_AT_ONCE", 10)
+    doer = Doer()
+    numbers = Gathering(doer.double)
+    asked = [number for number in range(37) if number != 13]
+    assert await asyncio.gather(*map(numbers.ask, asked)) == [2 * number for number in asked]
+    assert max(map(len, doer.calls)) == 10
+
+
+async def test_too_few_results_are_an_error() -> None:
+    """And not somebody else's."""
+
+    async def forgetful(numbers: Sequence[int]) -> list[int]:
+        return list(numbers[1:])
+
+    with pytest.raises(ValueError, match="shorter"):
+        await Gathering(forgetful).ask(1)
