@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -33,8 +33,8 @@ Series = Counter[tuple[str, str, float]]  # (method, route, upper edge) -> reque
 class Comparison:
     """What both sides say of the requests of one gate; *disagreement* is empty where they agree.
 
-    *is_too_small*: a tenth of those beyond the quantile is less than one request, so only how many there were, and how
-    many were within the limit, could be compared.
+    Too few: a tenth of those beyond the quantile is less than one request, so only how many there were, and how many
+    were within the limit, was compared. Not promised: only how many there were.
     """
 
     slo: str
@@ -45,7 +45,7 @@ class Comparison:
     client_quantile_seconds: float | None
     server_quantile_seconds: float | None
     disagreement: str
-    is_too_small: bool = False
+    times: Literal["compared", "too few", "not promised", "none"] = "compared"
 
     def to_json(self) -> dict[str, Any]:
         """Write it down."""
@@ -102,7 +102,7 @@ def compare(gate: Gate, measured: Measurements, grown: Series, *, is_judged: boo
     total = server.get(math.inf, 0)
     if not total or not client.count:
         empty = "" if abs(total - client.count) <= AT_THE_EDGES else _apart("requests", client.count, total)
-        return Comparison(gate.slo, client.count, total, None, None, None, None, empty)
+        return Comparison(gate.slo, client.count, total, None, None, None, None, empty, "none")
     # A profile may ask for a time that is no bucket's edge.
     limit = max((edge for edge in edges if edge <= gate.threshold_seconds), default=edges[0])
     within, within_there, both = client.within(limit) / client.count, server[limit] / total, min(client.count, total)
@@ -121,7 +121,7 @@ def compare(gate: Gate, measured: Measurements, grown: Series, *, is_judged: boo
         client_quantile_seconds=interpolated(seen, gate.objective_ratio),
         server_quantile_seconds=interpolated(server, gate.objective_ratio),
         disagreement="; ".join(told),
-        is_too_small=is_judged and is_too_small,
+        times="not promised" if not is_judged else "too few" if is_too_small else "compared",
     )
 
 

@@ -77,13 +77,23 @@ def _gate(one: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _kind(name: str, one: Mapping[str, Any]) -> tuple[object, ...]:
     answers = ", ".join(f"{said}: {times}" for said, times in one["statuses"].items())
-    return name, one["requests"], one["p50_ms"], one["p95_ms"], one["p99_ms"], answers
+    times = ("never" if one[place] is None else one[place] for place in ("p50_ms", "p95_ms", "p99_ms"))
+    return name, one["requests"], *times, answers
+
+
+COMPARED = {
+    "compared": "agrees",
+    "too few": "agrees in numbers; too few to compare times",
+    "not promised": "agrees in numbers; no times are promised",
+    "none": "none was sent",
+}
 
 
 def _comparison(one: Mapping[str, Any]) -> tuple[object, ...]:
     ratios = _percent(one["client_within_ratio"]), _percent(one["server_within_ratio"])
-    times = _seconds(one["client_quantile_seconds"]), _seconds(one["server_quantile_seconds"])
-    agrees = one["disagreement"] or ("too few to compare times" if one["is_too_small"] else "agrees")
+    quantiles = one["client_quantile_seconds"], one["server_quantile_seconds"]
+    times = ("-", "-") if one["times"] == "none" else (_seconds(quantiles[0]), _seconds(quantiles[1]))
+    agrees = one["disagreement"] or COMPARED[one["times"]]
     return one["slo"], one["client_requests"], one["server_requests"], *ratios, *times, agrees
 
 

@@ -73,7 +73,7 @@ def decide(
     word: Word = "missed" if broken else "invalid" if unsound else "missed" if failed else "met"
     reasons = [*_first(broken), *unsound, *failed, *([f"not compared: {uncompared}"] if uncompared and failed else [])]
     reasons += [f"{one.slo}: {one.client_requests} requests, too few to compare their times with the server's histogram"
-                for one in comparisons if one.is_too_small]  # fmt: skip
+                for one in comparisons if one.times == "too few"]  # fmt: skip
     if crowded and word == "met":
         reasons.append(f"in spite of others, who used {_percent(others)} of this machine's CPU time")
     return Verdict(word, reasons, judgements, list(comparisons), broken, knee)

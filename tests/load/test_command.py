@@ -93,6 +93,20 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
     assert "href" not in page
 
 
+def test_the_page_says_what_was_compared(tmp_path: Path) -> None:
+    """Agreeing, too few, and none at all are not the same."""
+    plan, run = schedule(), measured({"search": [0.02] * 3000, "book": [None] * 3})
+    verdict = decide(plan, load_gates(), run, compare_all(load_gates(), run))
+    result = result_of(verdict, plan, run, Circumstances("day", "make load", "a test", "made up", "none", now(), 0.5))
+    write(tmp_path, result, plan, run)
+    page = (tmp_path / "load-latest.html").read_text()
+
+    assert [one["times"] for one in result["server_histogram"]] == ["compared", "none", "compared"]
+    assert "<td>agrees</td>" in page
+    assert "<td>none was sent</td>" in page
+    assert "<td>never</td>" in page
+
+
 def test_pictures_are_pictures(tmp_path: Path) -> None:
     """Three PNG files."""
     written(tmp_path)

@@ -73,8 +73,8 @@ def test_too_few_to_compare_are_said_to_be() -> None:
     made.scrapes["after"] = [page({"search": [0.02] * 144 + [0.12] * 6})]
     said = compare(GATE, made, growth(made.scrapes["before"], made.scrapes["after"]))
 
-    assert (said.disagreement, said.is_too_small) == ("", True)
-    assert not compare(GATE, run(), growth(run().scrapes["before"], run().scrapes["after"])).is_too_small
+    assert (said.disagreement, said.times) == ("", "too few")
+    assert compare(GATE, run(), growth(run().scrapes["before"], run().scrapes["after"])).times == "compared"
 
 
 def test_few_are_still_counted() -> None:

@@ -110,7 +110,7 @@ def test_a_server_that_contradicts_makes_it_invalid() -> None:
 
 def test_too_few_to_compare_is_said_and_decides_nothing() -> None:
     """How many there were, and how many in time, was compared all the same."""
-    few = Comparison("writes-latency", 150, 150, 1.0, 1.0, 0.1, 0.12, "", is_too_small=True)
+    few = Comparison("writes-latency", 150, 150, 1.0, 1.0, 0.1, 0.12, "", times="too few")
     said = verdict(measured(), comparisons=[few])
 
     assert said.word == "met"
