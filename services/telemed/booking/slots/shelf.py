@@ -21,10 +21,11 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -32,8 +33,8 @@ from telemed.booking.slots.pages import Candidate, SlotPage, Standing
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
-from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.clock import Clock
+from telemed.kernel.gathering import Gathering
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.telemetry.logs import get_logger
@@ -121,8 +122,7 @@ class SlotShelf:
         # What this very process made disappear, so that its own answers are right even while Redis is away.
         self._gone_here: dict[str, datetime] = {}
         self._doings = 0
-        self._unsaid: list[GoneSlot] = []
-        self._saying = SingleFlight[None]()
+        self._notes = Gathering(self._write_notes)
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
@@ -140,15 +140,12 @@ class SlotShelf:
         """
         noted = list(gone)
         self._remember(noted, self._clock.now())
-        self._unsaid += noted
-        await self._saying.run_next("gone", self._say_gone)
+        await self._notes.ask(noted)
 
-    async def _say_gone(self) -> None:
-        """Write the notes of all who wait: under load, that is one question to Redis for many bookings."""
-        noted, self._unsaid = self._unsaid, []
+    async def _write_notes(self, noted: Sequence[Sequence[GoneSlot]]) -> list[None]:
         now = self._clock.now()
         members: dict[str, set[str]] = {}
-        for one in noted:
+        for one in chain.from_iterable(noted):
             for scope in _scopes(one.doctor_id, one.specialization):
                 members.setdefault(scope, set()).add(f"{one.slot_id.hex}/{one.version}")
 
@@ -163,6 +160,7 @@ class SlotShelf:
 
         keys = {scope: self._gone_keys(scope, now)[1] for scope in members}
         await self._cache.run_all({key: add_to(scope, key) for scope, key in keys.items()}, urgent=True)
+        return [None] * len(noted)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
         """Void the pages in which the doctor's slots are, or are to be; a Redis that does not answer is passed over."""
