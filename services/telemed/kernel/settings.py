@@ -105,8 +105,9 @@ class Settings(DatabaseLogins):
     drain_seconds: float = Field(default=3.0, ge=0, le=300)
     shutdown_grace_seconds: int = Field(default=25, ge=1)
     # Requests in one process at once. Five hundred people who want one slot all get in where two processes run, as the
-    # losers among them leave at a look; and whoever waits for a connection is bounded by the pool's time-out.
-    admission_limit: int = Field(default=320, ge=1, le=100_000)
+    # losers among them leave at a look; and whoever waits for a connection is bounded by the pool's time-out. Searches
+    # get 0.6 of it: twenty times as many as the pool has connections.
+    admission_limit: int = Field(default=480, ge=1, le=100_000)
     # Longer than any bound inside (statement 10 s, COMMIT 8 s), shorter than the patience of proxies (30-60 s).
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=3600)
 
