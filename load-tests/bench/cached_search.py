@@ -71,8 +71,9 @@ async def cached_search(bench: Bench) -> list[Result]:
                 for number in range(bench.size.rounds):
                     # In turn also who goes first: whoever does finds a cooler core.
                     order = _MODES if (group + number) % 2 else _MODES[::-1]
-                    for queries, paths in sets.items():
-                        rounds += [await _measured(bench, group, mode, subjects, queries, paths) for mode in order]
+                    rounds += [await _measured(bench, group, mode, subjects, 1, sets[1]) for mode in order]
+                order = _MODES if group % 2 else _MODES[::-1]
+                rounds += [await _steady(bench, group, mode, subjects, sets[QUERIES]) for mode in order]
     return results(rounds)
 
 
@@ -124,12 +125,28 @@ async def _answers(port: int, paths: list[str]) -> dict[str, str]:
 
 
 async def _measured(
-    bench: Bench, group: int, mode: str, subjects: dict[str, Subject], queries: int, paths: list[str]
+    bench: Bench,
+    group: int,
+    mode: str,
+    subjects: dict[str, Subject],
+    queries: int,
+    paths: list[str],
+    seconds: float | None = None,
 ) -> Round:
     subject = subjects[mode]
     spent = cpu_seconds(subject.pid)
-    stretch = await wrk.saturate(subject.port, paths, connections=CONNECTIONS, seconds=bench.size.seconds)
+    stretch = await wrk.saturate(subject.port, paths, connections=CONNECTIONS, seconds=seconds or bench.size.seconds)
     return Round(group, mode, queries, stretch.rate, 1000 * (cpu_seconds(subject.pid) - spent) / stretch.requests)
+
+
+async def _steady(bench: Bench, group: int, mode: str, subjects: dict[str, Subject], paths: list[str]) -> Round:
+    """Measure many queries for as long as a page is fresh, after those that are due have been loaded.
+
+    While others were measured, all pages became due at once, which no traffic does; in the stretch that counts each of
+    them becomes due once, as in life.
+    """
+    await wrk.saturate(subjects[mode].port, paths, connections=CONNECTIONS, seconds=bench.size.warm_seconds)
+    return await _measured(bench, group, mode, subjects, len(paths), paths, seconds=bench.size.steady_seconds)
 
 
 def results(rounds: list[Round]) -> list[Result]:

@@ -18,6 +18,8 @@ class Size:
     groups: int = 3  # of processes
     rounds: int = 4  # of each figure, in turn with its floor
     seconds: float = 2.0  # of a round
+    warm_seconds: float = 3.0
+    steady_seconds: float = 10.0  # as long as a page of search is fresh (SEARCH_FRESH_SECONDS)
     bookings: int = 1_600  # of a round over HTTP
     floor_bookings: int = 6_400  # of a round of pgbench
     stampedes: int = 4
@@ -36,6 +38,8 @@ TINY = Size(
     floor_bookings=64,
     stampedes=1,
     storm_seconds=3.0,
+    warm_seconds=1.0,
+    steady_seconds=1.0,
 )
 
 

@@ -135,7 +135,7 @@ class _Run:
 
 
 async def closed(
-    port: int, requests: Iterator[bytes], *, connections: int, seconds: float | None = None, patience: float = 30.0
+    port: int, requests: Iterator[bytes], *, connections: int, seconds: float | None = None, patience: float = 120.0
 ) -> Tally:
     """Send one request after the other on each connection, until the time is up or there are no more."""
     run, under_way, begun = _Run(), 0, time.perf_counter()

@@ -23,8 +23,8 @@ function request()
 end
 function done(summary, latency, _)
   local e = summary.errors
-  local errors = e.connect + e.read + e.write + e.status + e.timeout
-  io.write(string.format("RESULT %d %d %d\\n", summary.requests, summary.duration, errors))
+  local lost = e.connect + e.read + e.write
+  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration, e.status, e.timeout, lost))
 end
 """
 
@@ -67,6 +67,8 @@ async def saturate(port: int, paths: Sequence[str], *, connections: int, seconds
         command = (
             program,
             "-t1",
+            "--timeout",
+            "10s",
             f"-c{connections}",
             f"-d{length}s",
             "-s",
@@ -82,7 +84,7 @@ async def saturate(port: int, paths: Sequence[str], *, connections: int, seconds
     line = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise BenchProblem(f"wrk failed: {output[-500:]}")
-    requests_done, microseconds, errors = (int(word) for word in line.split()[1:])
-    if errors or not requests_done:
-        raise BenchProblem(f"wrk counted {errors} errors among {requests_done} answers")
+    requests_done, microseconds, refused, late, lost = (int(word) for word in line.split()[1:])
+    if refused or late or lost or not requests_done:
+        raise BenchProblem(f"of {requests_done} answers {refused} were none of success, {late} late, {lost} lost")
     return Stretch(requests_done, microseconds / 1e6)
