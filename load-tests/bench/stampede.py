@@ -13,7 +13,7 @@ from bench.stage import Ground, cpu_seconds, serve_pinned
 from bench.wishes import Wishes
 
 CROWD = 500
-PROCESSES = 2  # as many as a deployment has at least; one alone lets ADMISSION_LIMIT in
+PROCESSES = 2  # as many as a deployment has at least
 CHEAPER = 4.0
 
 

@@ -104,10 +104,10 @@ class Settings(DatabaseLogins):
     # For how long SIGTERM keeps serving while nobody is to send anything more: two checks of readiness, a second apart.
     drain_seconds: float = Field(default=3.0, ge=0, le=300)
     shutdown_grace_seconds: int = Field(default=25, ge=1)
-    # Requests in one process at once. Five hundred people who want one slot all get in where two processes run, as the
-    # losers among them leave at a look; and whoever waits for a connection is bounded by the pool's time-out. Searches
-    # get 0.6 of it: twenty times as many as the pool has connections.
-    admission_limit: int = Field(default=480, ge=1, le=100_000)
+    # Requests in one process at once. Five hundred people who want one slot all get in, as the losers among them leave
+    # at a look; and whoever waits for a connection is bounded by the pool's time-out. Searches get 0.6 of it: more than
+    # twenty times as many as the pool has connections.
+    admission_limit: int = Field(default=640, ge=1, le=100_000)
     # Longer than any bound inside (statement 10 s, COMMIT 8 s), shorter than the patience of proxies (30-60 s).
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=3600)
 
