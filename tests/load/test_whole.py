@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.drill
-@pytest.mark.parametrize("profile", ["day", "surge", "stampede"])
+@pytest.mark.parametrize("profile", ["steady", "surge", "stampede"])
 def test_a_load_of_a_platform_of_its_own_has_a_verdict(profile: str, tmp_path: Path) -> None:
     """It starts one, loads it, looks for what was acknowledged, and leaves a verdict, a page and three pictures."""
     if is_answering(DEFAULT_URL):
