@@ -1,6 +1,7 @@
 """What many ask for at the same time is done for all of them at once, and each gets what is theirs."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -84,6 +85,41 @@ async def test_who_leaves_takes_nothing_from_the_others() -> None:
     doer.may_end.set()
     assert await staying == 4
     assert doer.calls == [[1, 2]]
+
+
+async def test_a_call_that_does_not_end_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection into nowhere is one, not all; whoever waits for it waits alone."""
+    monkeypatch.setattr(gathering, "_PATIENCE_SECONDS", 0.01)
+    doer = Doer()
+    doer.may_end.clear()
+    numbers = Gathering(doer.double)
+    stuck = asyncio.create_task(numbers.ask(1))
+    await begun(doer, 1)
+    never, doer.may_end = doer.may_end, asyncio.Event()
+    doer.may_end.set()
+
+    async with asyncio.timeout(5):
+        assert list(await asyncio.gather(numbers.ask(2), numbers.ask(3))) == [4, 6]
+        assert await numbers.ask(4) == 8
+    assert not stuck.done()
+    never.set()
+    assert await stuck == 2
+    assert doer.calls == [[1], [2, 3], [4]]
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    """All who asked have left."""
+    doer = Doer()
+    doer.may_end.clear()
+    leaving = asyncio.create_task(Gathering(doer.double).ask(13))
+    await begun(doer, 1)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    doer.may_end.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_a_call_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
