@@ -7,14 +7,18 @@ from unittest.mock import AsyncMock
 
 import httpx
 import pytest
+from fastapi import APIRouter, Response
 from tests.support.clinic import Clinic
 from tests.support.express import BehindExpress
 from tests.support.people import People, User
 
+from telemed.booking.appointments.schemas import BookSlot
 from telemed.booking.service import SERVICE
+from telemed.contracts.access import PatientWrites
 from telemed.kernel.http.app import build_api
 from telemed.kernel.http.exchange import Exchange
 from telemed.kernel.http.straight import StraightWay, straight_ways
+from telemed.kernel.http.strict_json import StrictRoute
 from telemed.kernel.resources import Resources
 
 BOOK = "/booking/slots/book"
@@ -230,6 +234,21 @@ async def test_a_body_that_is_too_large_is_refused_alike(
         straight, ordinary = await both(app, api, people, clinic, Sent("too large", body))
         assert told(straight) == told(ordinary)
         assert straight.status_code == 413
+
+
+async def test_a_route_that_needs_more_is_no_straight_way(resources: Resources) -> None:
+    """A parameter that is added later would be left at its default without a word."""
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.post("/booking/things")
+    async def book_thing(body: BookSlot, work: PatientWrites, urgent: bool = False) -> Response:
+        """Never called."""
+        raise AssertionError((body, work, urgent))
+
+    service = replace(SERVICE, routers=(router,), priorities={}, straight=("POST /booking/things",))
+    app = build_api([service], resources, with_platform_routes=False)
+    with pytest.raises(ValueError, match="takes more"):
+        straight_ways(app, [service])
 
 
 @pytest.mark.parametrize(

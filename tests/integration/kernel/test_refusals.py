@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from tests.support.databases import TestDatabase
 from tests.support.settings import NOW
 
 from telemed.kernel.idempotency import Once, Reply
@@ -84,6 +85,26 @@ async def test_a_key_that_is_claimed_is_in_progress(refusals: Refusals, owner: a
     assert isinstance(results[0], KeyInProgress)
     assert results[1] is None
     assert await refusals.keep(once("k"), refusal("first"), now=NOW) is None
+
+
+async def test_a_row_of_one_key_says_nothing_of_another(
+    refusals: Refusals, owner: asyncpg.Connection, database: TestDatabase
+) -> None:
+    """Whoever reads the function's answer wrongly must not find somebody else's reply there."""
+    await refusals.keep(once("k"), refusal("first"), now=NOW)
+    keys = [once("k"), once("j")]
+    other = await asyncpg.connect(database.owner)
+    async with owner.transaction():
+        await owner.execute("SELECT pg_advisory_xact_lock($1)", keys[1].lock_number)
+        rows = await other.fetch(
+            "SELECT * FROM platform.keep_replies($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            [key.lock_number for key in keys],
+            *([key.caller for key in keys], [key.method for key in keys], [key.route for key in keys]),
+            *([key.key for key in keys], [b"", b""], [409, 409], ["{}", "{}"], [b"", b""], [NOW, NOW]),
+        )
+    await other.close()
+    assert [row["kept_body"] for row in rows] == [b"first", None]
+    assert tuple(rows[1]) == (False, None, None, None, None)
 
 
 async def test_nothing_is_claimed_to_be_kept_that_is_not(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from telemed.kernel import gathering
+from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.gathering import Gathering
 
 
@@ -53,6 +54,20 @@ async def test_who_asks_meanwhile_shares_the_next_call() -> None:
 
     assert await asyncio.gather(*asking) == [2, 4, 6, 8]
     assert doer.calls == [[1], [2, 3, 4]]
+
+
+async def test_the_deadline_of_who_came_first_is_not_everybodys() -> None:
+    """A request that is nearly over begins the call; those who join it have time."""
+    deadlines: list[Deadline | None] = []
+
+    async def note(numbers: Sequence[int]) -> Sequence[int]:
+        deadlines.append(current_deadline.get())
+        return numbers
+
+    token = current_deadline.set(Deadline(0.0, writes=True))
+    assert await Gathering(note).ask(1) == 1
+    current_deadline.reset(token)
+    assert deadlines == [None]
 
 
 async def test_a_failure_is_that_of_its_call_alone() -> None:
