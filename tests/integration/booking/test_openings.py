@@ -8,6 +8,7 @@ from itertools import chain, combinations
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -54,6 +55,26 @@ async def found(resources: Resources, now: datetime, after: Cursor | None = None
     # A limit beyond all that tests have made.
     search = partial(openings.openings, wanted=wanted, now=now, after=after, limit=10_000)
     return await resources.db.read_directly(search)
+
+
+async def test_what_cannot_be_booked_any_more_is_not_found(
+    people: People, clinic: Clinic, resources: Resources, clock: ManualClock, owner: asyncpg.Connection, few: int
+) -> None:
+    """A slot that begins now, and those of somebody who is a doctor no more; each search by each way."""
+    field = f"Nephrology {uuid4().hex[:12]}"
+    doctor, demoted = [await clinic.doctor(specialization=field) for _ in range(2)]
+    first, second = await clinic.slots(doctor, 2)
+    await clinic.slots(demoted, 2)
+    await owner.execute("UPDATE auth.users SET role = 'patient' WHERE id = $1", UUID(demoted.id))
+    clock.advance(datetime.fromisoformat(first["starts_at"]) - clock.now())
+
+    for filters in ({}, {"specialization": field}, {"doctor_id": UUID(doctor.id)}, {"doctor_id": UUID(demoted.id)}):
+        openings_of_both = [
+            str(opening.id)
+            for opening in await found(resources, clock.now(), **filters)
+            if opening.doctor_id in {UUID(doctor.id), UUID(demoted.id)}
+        ]
+        assert openings_of_both == ([] if filters.get("doctor_id") == UUID(demoted.id) else [second["id"]])
 
 
 async def test_every_combination_of_filters_finds_what_one_would_pick(

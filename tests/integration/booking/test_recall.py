@@ -153,6 +153,25 @@ async def test_what_this_process_took_away_is_gone_although_redis_does_not_know(
     assert await shown(api, doctor) == slots[1:]
 
 
+async def test_who_booked_knows_although_nobody_could_be_told(
+    api: httpx.AsyncClient,
+    app: BehindExpress,
+    people: People,
+    clinic: Clinic,
+    resources: Resources,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The note for the others is lost, and Redis gives the page as it was: this process leaves the slot out."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 2)]
+    await remembered(api, app, doctor)
+    monkeypatch.setattr(resources.cache, "run_all", AsyncMock(side_effect=CacheUnavailable))
+
+    assert (await patient.post("/booking/slots/book", {"slot_id": slots[0]})).status_code == 201
+
+    assert await shown(api, doctor) == slots[1:]
+
+
 async def test_a_slot_that_begins_is_not_recalled(
     api: httpx.AsyncClient, app: BehindExpress, clinic: Clinic, clock: ManualClock
 ) -> None:
