@@ -37,7 +37,7 @@ class Wish:
 class Sight:
     """What there was at one moment: the caller's role, the slot with its doctor, and the reply under the key.
 
-    *claimed* is False if another request under the key is running, *is_booked* says that the slot is now the caller's.
+    *is_claimed* is False if another request under the key is running; *is_booked* says that the slot is the caller's.
     """
 
     caller_role: Role | None
