@@ -13,10 +13,12 @@ import pytest
 from tests.support.clinic import Clinic
 from tests.support.express import BehindExpress
 from tests.support.people import People, User
+from tests.support.waiting import until
 
 from telemed.booking.slots import recall
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import GoneSlot, SlotShelf
+from telemed.kernel.cache import aside
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.http.app import at_the_edge, build_api
@@ -188,25 +190,66 @@ async def test_a_slot_that_begins_is_not_recalled(
     assert app.answered == before
 
 
+@pytest.fixture
+def nine_tenths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are due to be refreshed after nine tenths of their time, not after four fifths to all of it."""
+    monkeypatch.setattr(aside, "_JITTER", (0.9, 0.9))
+
+
+@pytest.mark.usefixtures("nine_tenths")
 async def test_nothing_is_recalled_for_longer_than_a_page_is_fresh(
     api: httpx.AsyncClient, app: BehindExpress, clinic: Clinic, clock: ManualClock, settings: Settings
 ) -> None:
-    """The ordinary way sees to it that pages are refreshed; from four fifths of the time on, one request tries."""
+    """Whatever is asked then takes the ordinary way."""
     doctor = await clinic.doctor()
     await clinic.slots(doctor)
     await remembered(api, app, doctor)
-    fresh = timedelta(seconds=settings.search_fresh_seconds)
-
-    clock.advance(fresh * 0.79)
+    clock.advance(timedelta(seconds=settings.search_fresh_seconds))
     before = app.answered
-    await search(api, doctor)
-    assert app.answered == before + 1
-    clock.advance(fresh * 0.02)
-    await search(api, doctor)
-    assert app.answered == before + 1, "the first after four fifths of the time takes the ordinary way"
-    clock.advance(fresh * 0.2)
     await asyncio.gather(*(search(api, doctor) for _ in range(5)))
-    assert app.answered == before + 1
+    assert app.answered == before
+
+
+@pytest.mark.usefixtures("nine_tenths")
+async def test_a_page_that_is_due_costs_the_ordinary_way_twice(
+    api: httpx.AsyncClient,
+    app: BehindExpress,
+    clinic: Clinic,
+    clock: ManualClock,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once to begin the refreshing and once to find the new page; all others are answered from memory meanwhile."""
+    doctor = await clinic.doctor()
+    await clinic.slots(doctor)
+    await remembered(api, app, doctor)
+    fresh, may_load, load = timedelta(seconds=settings.search_fresh_seconds), asyncio.Event(), SlotSearch._load
+
+    async def slow(*given: Any) -> Any:
+        await may_load.wait()
+        loaded.append(await load(*given))
+        return loaded[-1]
+
+    loaded: list[Any] = []
+    monkeypatch.setattr(SlotSearch, "_load", slow)
+
+    async def from_memory(times: int) -> int:
+        before = app.answered
+        for _ in range(times):
+            await search(api, doctor)
+        return app.answered - before
+
+    clock.advance(fresh * 0.89)
+    assert await from_memory(3) == 3
+    clock.advance(fresh * 0.02)
+    assert await from_memory(10) == 9
+    may_load.set()
+    await until(lambda: bool(loaded))
+    clock.advance(timedelta(seconds=0.1))
+    assert await from_memory(10) == 9
+    clock.advance(fresh / 2)
+    assert await from_memory(10) == 10
+    assert len(loaded) == 1
 
 
 @pytest.mark.parametrize("doubt", ["redis failed", "primary gone", "draining", "full"])

@@ -25,7 +25,8 @@ _ROOM_BYTES = 64 * 2**20
 # What a kept page takes beside the bytes of its answer: its candidates, a few hundred bytes each, and their JSON.
 _CANDIDATE_BYTES = 700
 _MAX_QUERY_BYTES = 512  # longer ones are rare, and would let somebody fill the memory with keys
-# Of a page that is due to be refreshed: so often does one request take the ordinary way, which sees to it.
+# Of a page that is due to be refreshed: so often does one request take the ordinary way, which sees to it. The second
+# one finds the new page, unless loading is slow.
 _TRIES_EVERY = timedelta(seconds=0.1)
 
 State = tuple[bytes, bytes]
@@ -57,12 +58,20 @@ class Answer:
 class Recall:
     """The last answers of one process, by the query as it was sent."""
 
-    def __init__(self, resources: Resources, shelf: SlotShelf, *, fresh_for: timedelta) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        shelf: SlotShelf,
+        *,
+        fresh_for: timedelta,
+        refresh_due_at: Callable[[str, datetime], datetime],
+    ) -> None:
         self._cache = resources.cache
         self._shelf = shelf
         self._reads = resources.reads
         self._clock = resources.clock
         self._fresh_for = fresh_for
+        self._refresh_due_at = refresh_due_at
         self._hits = resources.metrics.cache.labels("slot_search", "hit")
         self._gathered = Gathered(resources.cache)
         self._answers: dict[bytes, Answer] = {}
@@ -105,13 +114,14 @@ class Recall:
         standing = page.standing
         if standing is None or not page.candidates or len(asked) > _MAX_QUERY_BYTES:
             return
+        key = page_key(query)
         self._remember(
             Answer(
                 asked=asked,
                 limit=query.limit,
                 page=page,
                 body=body,
-                page_key=page_key(query),
+                page_key=key,
                 keys=state_keys(scope_of(query)),
                 state=standing.state,
                 doings=doings,
@@ -119,8 +129,8 @@ class Recall:
                 valid_until=min(
                     standing.loaded_at + self._fresh_for, page.candidates[0].starts_at, window_ends_at(standing.window)
                 ),
-                # The earliest age at which the ordinary way has a page refreshed (cache/aside.py).
-                refresh_from=standing.loaded_at + self._fresh_for * 0.8,
+                # Never at once: of an old page that is answered while it is refreshed, each request would come back.
+                refresh_from=max(self._refresh_due_at(key, standing.loaded_at), self._clock.now() + _TRIES_EVERY),
             )
         )
 

@@ -24,7 +24,6 @@ class SlotSearch:
         self._clock = resources.clock
         self._shelf = shelf
         fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
-        self._recall = Recall(resources, shelf, fresh_for=fresh_for)
         self._pages = CacheAside(
             "slot_search",
             shelf,
@@ -33,6 +32,7 @@ class SlotSearch:
             clock=resources.clock,
             metrics=resources.metrics,
         )
+        self._recall = Recall(resources, shelf, fresh_for=fresh_for, refresh_due_at=self._pages.refresh_due_at)
 
     def known(self, asked: bytes) -> Recalled | None:
         """Give the way to the last answer to this query string, if there is one (kernel/http/express.py)."""

@@ -17,6 +17,8 @@ from telemed.kernel.telemetry.metrics import Metrics
 V = TypeVar("V")
 # Far more than can land while somebody looks something up.
 _LANDINGS_KEPT = 1024
+_JITTER = (0.8, 1.0)  # the share of its time that an entry is kept for, and is fresh for
+_DRAWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class CacheAside(Generic[V]):
         self._stale_for = stale_for
         self._clock = clock
         self._metrics = metrics
+        self._salt = random.random()  # noqa: S311 - not a secret
         self._flights: SingleFlight[_Landed[V]] = SingleFlight()
         # Look-ups and corrections fly together too, but only those that had not begun when the caller came: a burst
         # of readers asks the store twice, not once each, and nobody gets an answer that is older than the question.
@@ -151,7 +154,7 @@ class CacheAside(Generic[V]):
         entry = found.entry
         if entry is not None and entry.is_valid:
             age = self._clock.now() - entry.loaded_at
-            if self._is_fresh(entry):
+            if self._is_fresh(key, entry):
                 self._count("hit")
                 return Found(entry.value, age)
             if age < self._stale_for:
@@ -159,6 +162,13 @@ class CacheAside(Generic[V]):
                 self._flights.begin((key, found.version), lambda: self._load(key, load, found, asked_at))
                 return Found(entry.value, age)
         return await self._load_or_rescue(key, load, found, asked_at=asked_at, came_at=came_at)
+
+    def refresh_due_at(self, key: str, loaded_at: datetime) -> datetime:
+        """Say from when on this process has an entry refreshed; drawn once for each entry, not at each look."""
+        # Every process draws its own, so that one of them has refreshed an entry before the others think of it.
+        chance = hash((self._salt, key, loaded_at)) % _DRAWS / _DRAWS
+        earliest, latest = _JITTER
+        return loaded_at + self._fresh_for * (earliest + (latest - earliest) * chance)
 
     async def _look(self, key: str) -> tuple[Lookup[V], int]:
         """Look the key up, and say when it was asked."""
@@ -204,7 +214,7 @@ class CacheAside(Generic[V]):
             # Looked up once more: what has landed since this caller looked may be what it needs.
             with contextlib.suppress(CacheUnavailable):
                 found, asked_at = await self._look(key)
-                if found.entry is not None and found.entry.is_valid and self._is_fresh(found.entry):
+                if found.entry is not None and found.entry.is_valid and self._is_fresh(key, found.entry):
                     return _Landed(Loaded(found.entry.value), found.entry.value, asked_at)
         # The age counts from before the load: what happens while it runs may be missing.
         begun_at = self._clock.now()
@@ -218,12 +228,12 @@ class CacheAside(Generic[V]):
         self._landings.note(key, next(self._moments))
         return _Landed(loaded, corrected, asked_at)
 
-    def _is_fresh(self, entry: Entry[V]) -> bool:
-        return self._clock.now() - entry.loaded_at < self._jittered(self._fresh_for)
+    def _is_fresh(self, key: str, entry: Entry[V]) -> bool:
+        return self._clock.now() < self.refresh_due_at(key, entry.loaded_at)
 
     def _jittered(self, span: timedelta) -> timedelta:
         # Entries that were stored together do not expire together.
-        return span * random.uniform(0.8, 1.0)  # noqa: S311 - not a secret
+        return span * random.uniform(*_JITTER)  # noqa: S311 - not a secret
 
     def _count(self, result: str) -> None:
         self._metrics.cache.labels(self._name, result).inc()
