@@ -5,10 +5,19 @@ Python runs it at the start of a process that has this folder on PYTHONPATH. Not
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from telemed.kernel.telemetry.tallies import Tally, Timing
+
 
 def _nothing(*_: object, **__: object) -> None: ...
 
 
-for _kind, _names in ((Counter, ("inc",)), (Gauge, ("inc", "dec", "set")), (Histogram, ("observe",))):
+_WAYS = {
+    Counter: ("inc",),
+    Gauge: ("inc", "dec", "set"),
+    Histogram: ("observe",),
+    Tally: ("inc",),
+    Timing: ("observe",),
+}
+for _kind, _names in _WAYS.items():
     for _name in _names:
         setattr(_kind, _name, _nothing)

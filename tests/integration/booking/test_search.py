@@ -21,7 +21,7 @@ async def found(caller: Caller, **query: Any) -> list[str]:
 
 
 def lookups(resources: Resources, result: str) -> float:
-    counted: float = resources.metrics.cache.labels("slot_search", result)._value.get()
+    counted: float = resources.metrics.cache.labels("slot_search", result).value
     return counted
 
 

@@ -97,7 +97,7 @@ async def test_every_command_names_keys_of_one_slot(
     assert {words[0] for words in telling} == {"GET", "MGET", "SET", "SADD", "EXPIRE", "SISMEMBER", "SMISMEMBER"}
     for words in telling:
         assert len({slot_of(word) for word in words if word.startswith("telemed:")}) == 1, words
-    assert resources.metrics.cache.labels("slot_search", "error")._value.get() == 0
+    assert resources.metrics.cache.labels("slot_search", "error").value == 0
     for node in cluster.nodes:
         errors = node.command("INFO", "errorstats")
         assert "MOVED" not in errors
@@ -208,9 +208,9 @@ async def test_all_nodes_dead_and_back_empty(
     assert await open_slots(client, doctor) == slots[2:]
 
     async def is_cached() -> bool:
-        hits = resources.metrics.cache.labels("slot_search", "miss")._value.get()
+        hits = resources.metrics.cache.labels("slot_search", "miss").value
         assert await open_slots(client, doctor) == slots[2:]
-        return bool(resources.metrics.cache.labels("slot_search", "miss")._value.get() > hits)
+        return bool(resources.metrics.cache.labels("slot_search", "miss").value > hits)
 
     await until(is_cached, within_seconds=15)
     await book(client, patients[2], slots[2])

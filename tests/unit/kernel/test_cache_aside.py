@@ -101,7 +101,7 @@ def source() -> Source:
 
 
 def counted(metrics: Metrics, result: str) -> float:
-    return float(metrics.cache.labels("test", result)._value.get())
+    return float(metrics.cache.labels("test", result).value)
 
 
 async def test_a_fresh_value_is_given_without_asking(

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from prometheus_client import Counter, Histogram
-
 from telemed.kernel.http.route_table import Place
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.tallies import Tally, Timing
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Failures of ours that a route may answer with. There at zero from the start: of a series that begins with the failure
@@ -21,8 +20,8 @@ _Key = tuple[str, str, str, str]  # method, route, status, traffic
 
 
 class _Series(NamedTuple):
-    requests: Counter
-    latency: Histogram
+    requests: Tally
+    latency: Timing
 
 
 class RequestMetrics:

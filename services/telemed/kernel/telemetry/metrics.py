@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.process_collector import ProcessCollector
 
+from telemed.kernel.telemetry.tallies import Tallies, Timings
+
 # Edges where objectives lie: 0.2 for reads, 0.5 for writes, 1 for the tail. The customary ones jump from 0.1 to 0.25.
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10)
 # Waiting for what others hold: next to nothing as a rule, at most the pool's or the lock's time-out.
@@ -64,18 +66,18 @@ class Metrics:
         self._count_tables(registry)
 
     def _count_http(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self.requests = Tallies(
             "telemed_http_requests_total",
             "Requests answered.",
             ["service", "method", "route", "status", "traffic"],
-            registry=registry,
+            registry,
         )
-        self.latency = Histogram(
+        self.latency = Timings(
             "telemed_http_request_duration_seconds",
             "Time from the request's first byte to the response's last.",
             ["service", "method", "route", "status_class", "traffic"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            LATENCY_BUCKETS,
+            registry,
         )
         self.in_flight = Gauge(
             "telemed_http_requests_in_flight", "Requests being answered.", ["priority"], registry=registry
@@ -138,11 +140,11 @@ class Metrics:
         )
 
     def _count_cache(self, registry: CollectorRegistry) -> None:
-        self.cache = Counter(
+        self.cache = Tallies(
             "telemed_cache_lookups_total",
             "Cache lookups: hit, stale, miss, error (the source was asked instead) or rescued (the source failed).",
             ["cache", "result"],
-            registry=registry,
+            registry,
         )
         self.cache_calls = Histogram(
             "telemed_cache_call_duration_seconds",
@@ -169,8 +171,8 @@ class Metrics:
         self.build = Gauge(
             "telemed_build_info", "1, for what runs here.", ["version", "revision", "python"], registry=registry
         )
-        self.traces = Counter(
-            "telemed_traces_total", "Requests and jobs by what became of their trace.", ["decision"], registry=registry
+        self.traces = Tallies(
+            "telemed_traces_total", "Requests and jobs by what became of their trace.", ["decision"], registry
         )
         _begin_at_zero(self.traces, ("sampled", "kept_error", "kept_slow", "passed_over"))
         self.spans = Counter(
@@ -289,6 +291,6 @@ class Metrics:
         )
 
 
-def _begin_at_zero(metric: MetricWrapperBase, values: Iterable[str]) -> None:
+def _begin_at_zero(metric: MetricWrapperBase | Tallies, values: Iterable[str]) -> None:
     for value in values:
         metric.labels(value)
