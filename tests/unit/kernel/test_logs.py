@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -63,3 +64,67 @@ def test_a_traceback_holds_frames_and_types_only(lines: list[dict[str, object]])
         assert "ValueError" in str(line["exception"])
         assert "in diagnose" in str(line["exception"])
     assert "secret" not in json.dumps(lines).lower().replace("the patient's secret\\\")\\n", "")
+
+
+LINES = """
+import asyncio
+from telemed.kernel.telemetry.context import begin_trace
+from telemed.kernel.telemetry.logs import configure_logs, get_logger, log_request
+
+configure_logs(level="INFO", service="test")
+
+def answered(status):
+    trace = begin_trace(traceparent=None, request_id="abc")
+    log_request(trace, method="GET", route="/a", status=status, seconds=0.0123, event="request.answered")
+
+async def main():
+    answered("200")
+    await asyncio.sleep(0)
+    print("a turn later", flush=True)
+    await asyncio.sleep(1)
+    print("a second later", flush=True)
+    answered("201")
+    get_logger("x").warning("other.happened")
+    await asyncio.sleep(0)
+    print("a turn after the warning", flush=True)
+    answered("202")
+
+asyncio.run(main())
+print("the end", flush=True)
+"""
+
+
+def test_lines_of_requests_are_written_together_but_soon_and_in_order() -> None:
+    """They wait for others for a moment, for nobody when something else is logged, and are there when it ends."""
+    done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, check=True, timeout=60)
+    said = [json.loads(line).get("status", "other") if line[0] == "{" else line for line in done.stdout.splitlines()]
+    assert said == [
+        "a turn later",
+        "200",
+        "a second later",
+        "201",
+        "other",
+        "a turn after the warning",
+        "the end",
+        "202",
+    ]
+
+
+def test_the_line_of_a_request_has_what_every_line_has() -> None:
+    """As if structlog had written it."""
+    done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, check=True, timeout=60)
+    line = next(json.loads(line) for line in done.stdout.splitlines() if '"200"' in line)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(line.pop("timestamp"))) < timedelta(minutes=1)
+    assert len(line.pop("trace_id")) == 32
+    assert len(line.pop("span_id")) == 16
+    assert line == {
+        "method": "GET",
+        "route": "/a",
+        "status": "200",
+        "ms": 12.3,
+        "event": "request.answered",
+        "level": "info",
+        "logger": "http",
+        "request_id": "abc",
+        "service": "test",
+    }
