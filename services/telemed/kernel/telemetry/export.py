@@ -7,11 +7,13 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol, TypeVar, overload
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, Status
@@ -19,6 +21,7 @@ from opentelemetry.trace import SpanContext, Status
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.noted import NotedSpan, readable
 
 log = get_logger("traces")
 
@@ -60,30 +63,47 @@ _END_WITHIN_SECONDS = 2.0
 _FILE_BYTES = 8 * 1024 * 1024  # of each of two files; some 4,000 traces in all
 
 
-def exporters_of(settings: Settings, metrics: Metrics) -> list[SpanExporter]:
+V = TypeVar("V")
+# Ours come from notes, those of FastAPI's instrumentation from the SDK.
+AnySpan = NotedSpan | ReadableSpan
+
+
+class Destination(Protocol):
+    """Where spans of both kinds can be sent."""
+
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
+        """Send them."""
+        ...
+
+    def shutdown(self) -> None:
+        """Let go of it."""
+        ...
+
+
+def exporters_of(settings: Settings, metrics: Metrics, resource: Resource) -> "list[WatchedExporter]":
     """Give what the settings ask for; none if they name nowhere to send spans."""
-    exporters: list[SpanExporter] = []
+    exporters: list[Destination] = []
     if settings.otel_exporter_otlp_endpoint is not None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from telemed.kernel.telemetry.otlp import CollectorExporter
 
         # Its own words come again with every batch, and name the collector's answer; ours come once.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         address = f"{settings.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces"
-        exporters.append(OTLPSpanExporter(endpoint=address, timeout=_EXPORT_WITHIN_SECONDS))
+        exporters.append(CollectorExporter(resource, address, within_seconds=_EXPORT_WITHIN_SECONDS))
     if settings.trace_directory is not None:
-        exporters.append(FileExporter(settings.trace_directory))
+        exporters.append(FileExporter(settings.trace_directory, resource))
     return [WatchedExporter(exporter, metrics) for exporter in exporters]
 
 
 class WatchedExporter(SpanExporter):
     """Takes away what must not leave, counts what left, and says once when a destination is lost or back."""
 
-    def __init__(self, inner: SpanExporter, metrics: Metrics) -> None:
+    def __init__(self, inner: Destination, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
         self._is_lost = False
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
         """Send them; whatever goes wrong is counted and goes no further."""
         try:
             result = self._inner.export([redacted(span) for span in spans])
@@ -111,13 +131,16 @@ class WatchedExporter(SpanExporter):
 class BoundedProcessor(SpanProcessor):
     """Hands spans to the exporters' threads, and drops what comes while too many wait."""
 
-    def __init__(self, exporters: Sequence[SpanExporter], metrics: Metrics) -> None:
+    def __init__(self, destinations: Sequence[Destination], metrics: Metrics) -> None:
         self._dropped = metrics.spans.labels("dropped")
         self._batches = [
             _Batches(
-                exporter, max_queue_size=QUEUE, schedule_delay_millis=_EVERY_MILLISECONDS, max_export_batch_size=_BATCH
+                destination,  # type: ignore[arg-type]  # the SDK's word for it knows spans of its own only
+                max_queue_size=QUEUE,
+                schedule_delay_millis=_EVERY_MILLISECONDS,
+                max_export_batch_size=_BATCH,
             )
-            for exporter in exporters
+            for destination in destinations
         ]
 
     @property
@@ -128,13 +151,13 @@ class BoundedProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing: a span is handed on when it has ended."""
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: AnySpan) -> None:
         """Queue the span."""
         for batches in self._batches:
             if batches.is_full:
                 self._dropped.inc()
             else:
-                batches.on_end(span)
+                batches.put(span)
 
     def shutdown(self) -> None:
         """End the threads."""
@@ -164,17 +187,23 @@ class _Batches(BatchSpanProcessor):
         # The SDK drops the oldest without a word that a program could count.
         return len(self._batch_processor._queue) >= QUEUE  # noqa: SLF001 - no public way to ask
 
+    def put(self, span: AnySpan) -> None:
+        # Past `on_end`, which knows spans of the SDK only.
+        self._batch_processor.emit(span)  # type: ignore[arg-type]  # it passes on whatever it is given
 
-class FileExporter(SpanExporter):
+
+class FileExporter:
     """One JSON object a line, in two files of bounded size that take turns; read by `telemed trace`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, resource: Resource) -> None:
         self._directory = directory
+        self._resource = resource
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
         """Append them."""
         by_service: dict[str, list[str]] = {}
-        for span in spans:
+        for given in spans:
+            span = readable(given, self._resource) if isinstance(given, NotedSpan) else given
             service = str(span.resource.attributes.get("service.name", "telemed"))
             by_service.setdefault(service, []).append(
                 json.dumps(json.loads(span.to_json(indent=None)), separators=(",", ":"))
@@ -192,8 +221,16 @@ class FileExporter(SpanExporter):
         """Nothing is held open."""
 
 
-def redacted(span: ReadableSpan) -> ReadableSpan:
+@overload
+def redacted(span: NotedSpan) -> NotedSpan: ...
+@overload
+def redacted(span: ReadableSpan) -> ReadableSpan: ...
+def redacted(span: AnySpan) -> AnySpan:
     """Give the span without what is not on the list; of an exception its type stays, and not what it says."""
+    if isinstance(span, NotedSpan):
+        if ALLOWED_ATTRIBUTES.issuperset(span.attributes):
+            return span
+        return span._replace(attributes=_allowed(span.attributes, ALLOWED_ATTRIBUTES))
     if _is_clean(span):
         return span
     return ReadableSpan(
@@ -201,13 +238,9 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
         context=_stateless(span.context),
         parent=_stateless(span.parent),
         resource=span.resource,
-        attributes={key: value for key, value in (span.attributes or {}).items() if key in ALLOWED_ATTRIBUTES},
+        attributes=_allowed(span.attributes or {}, ALLOWED_ATTRIBUTES),
         events=[
-            Event(
-                event.name,
-                {key: value for key, value in (event.attributes or {}).items() if key in _ALLOWED_OF_EVENTS},
-                event.timestamp,
-            )
+            Event(event.name, _allowed(event.attributes or {}, _ALLOWED_OF_EVENTS), event.timestamp)
             for event in span.events
         ],
         links=(),  # we make none, and those of others carry attributes and a `tracestate`
@@ -217,6 +250,10 @@ def redacted(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _allowed(attributes: Mapping[str, V], names: Set[str]) -> dict[str, V]:
+    return {key: value for key, value in attributes.items() if key in names}
 
 
 def _is_clean(span: ReadableSpan) -> bool:

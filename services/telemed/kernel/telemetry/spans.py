@@ -15,7 +15,8 @@ from typing import Self
 # Beyond these, a unit of work is no longer looked at span by span; a batch of hundreds of statements says nothing more.
 MAX_NOTES = 128
 
-Attributes = Mapping[str, str | int | float | bool]
+Value = str | int | float | bool
+Attributes = Mapping[str, Value]
 
 
 class Kind(IntEnum):

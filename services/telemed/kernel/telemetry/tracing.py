@@ -64,8 +64,7 @@ class Tracing:
         resource = Resource.create(
             {"service.name": f"telemed-{service}", "service.namespace": "telemed", "service.version": version()}
         )
-        self._processor = BoundedProcessor(exporters_of(settings, metrics), metrics)
-        self._resource = resource
+        self._processor = BoundedProcessor(exporters_of(settings, metrics, resource), metrics)
         self._provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
         self._provider.add_span_processor(self._processor)
         self._ratio = settings.trace_sample_ratio
@@ -105,7 +104,7 @@ class Tracing:
         if decision == "passed_over":
             return False
         wall_ns = time.time_ns() - ended_ns  # notes are measured, and clocks that measure have no date
-        for made in spans_of(sketch, trace, done, self._resource, ended_ns=ended_ns, wall_ns=wall_ns):
+        for made in spans_of(sketch, trace, done, ended_ns=ended_ns, wall_ns=wall_ns):
             self._processor.on_end(made)
         return True
 
