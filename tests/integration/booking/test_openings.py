@@ -1,7 +1,6 @@
 """The statements of search: what they find, and by which way."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, combinations
@@ -17,7 +16,7 @@ from tests.support.people import People
 from tests.support.settings import NOW
 
 from telemed.booking.slots import openings
-from telemed.booking.slots.openings import Opening
+from telemed.booking.slots.openings import Opening, Openings, Way
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.direct import Direct
@@ -25,16 +24,25 @@ from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
 
 FILTERS = ("doctor_id", "specialization", "language", "max_fee_minor", "from", "to", "cursor")
+OF_DOCTORS = {"specialization", "language", "max_fee_minor"}
 COMBINATIONS = list(chain.from_iterable(combinations(FILTERS, count) for count in range(len(FILTERS) + 1)))
 
+# Filters by which doctors are chosen have all ways, unless one doctor's slots are asked for.
+WAYS_OF_COMBINATIONS = [
+    (names, way)
+    for names in COMBINATIONS
+    for way in Way
+    if way is Way.BY_TIME
+    or ("doctor_id" not in names and set(names) & ({"specialization"} if way is Way.BY_SET else OF_DOCTORS))
+]
 
-@pytest.fixture(params=[0, 50], ids=["by time", "by doctor"])
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """How many doctors are few: either way must find the same."""
-    monkeypatch.setattr(openings, "_FEW", request.param)
-    openings.statement_for.cache_clear()
-    yield request.param
-    openings.statement_for.cache_clear()
+
+@pytest.fixture(params=Way, ids=lambda way: way.name)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
+    """Whichever way: all must find the same."""
+    monkeypatch.setattr(openings, "_way_for", lambda *_, **__: request.param)
+    chosen: Way = request.param
+    return chosen
 
 
 def may_be_shown(opening: Opening, wanted: SearchSlots, after: Cursor | None) -> bool:
@@ -53,12 +61,12 @@ def may_be_shown(opening: Opening, wanted: SearchSlots, after: Cursor | None) ->
 async def found(resources: Resources, now: datetime, after: Cursor | None = None, **filters: Any) -> list[Opening]:
     wanted = SearchSlots(**filters)
     # A limit beyond all that tests have made.
-    search = partial(openings.openings, wanted=wanted, now=now, after=after, limit=10_000)
+    search = partial(Openings().find, wanted=wanted, now=now, after=after, limit=10_000)
     return await resources.db.read_directly(search)
 
 
 async def test_what_cannot_be_booked_any_more_is_not_found(
-    people: People, clinic: Clinic, resources: Resources, clock: ManualClock, owner: asyncpg.Connection, few: int
+    people: People, clinic: Clinic, resources: Resources, clock: ManualClock, owner: asyncpg.Connection, way: Way
 ) -> None:
     """A slot that begins now, and those of somebody who is a doctor no more; each search by each way."""
     field = f"Nephrology {uuid4().hex[:12]}"
@@ -78,7 +86,7 @@ async def test_what_cannot_be_booked_any_more_is_not_found(
 
 
 async def test_every_combination_of_filters_finds_what_one_would_pick(
-    people: People, clinic: Clinic, resources: Resources, clock: ManualClock, few: int
+    people: People, clinic: Clinic, resources: Resources, clock: ManualClock, way: Way
 ) -> None:
     """From everything that is open, in the order of time, none twice; also slots of one instant."""
     field = f"Nephrology {uuid4().hex[:12]}"
@@ -113,9 +121,30 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
     assert len({opening.id for opening in everything}) == len(everything)
 
 
-@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
-async def test_every_combination_of_filters_goes_by_an_index(resources: Resources, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("names", "way"), WAYS_OF_COMBINATIONS, ids=lambda part: getattr(part, "name", None) or "+".join(part)
+)
+async def test_every_combination_of_filters_goes_by_an_index(
+    resources: Resources, names: tuple[str, ...], way: Way
+) -> None:
     """No slot is read that is not open, and at most the next ones of each of a few doctors are sorted."""
+    wanted, after = narrowed(names)
+
+    plan = await explained(resources, *openings.asked(wanted, way, now=NOW, after=after, limit=41))
+
+    by_doctor = way is Way.BY_DOCTOR or "doctor_id" in names
+    assert re.findall(r"Index Scan using (\S+) on slots\b", plan) == [
+        "slots_open_by_doctor" if by_doctor else "slots_open_by_time"
+    ], plan
+    assert len(re.findall(r"\bon slots\b", plan)) == 1, plan
+    assert plan.count("Sort  (") == (way is Way.BY_DOCTOR), plan
+    assert plan.count("starts_at >= '") == 1, f"more than one lower bound, so it filters from the first: {plan}"
+    if way is Way.BY_SET:
+        assert "(hashed SubPlan " in plan, f"not gathered once: {plan}"
+        assert "doctors_by_specialization" in plan, f"every doctor is looked at: {plan}"
+
+
+def narrowed(names: tuple[str, ...]) -> tuple[SearchSlots, Cursor | None]:
     values: dict[str, Any] = {
         "doctor_id": uuid4(),
         "specialization": "x",
@@ -124,18 +153,58 @@ async def test_every_combination_of_filters_goes_by_an_index(resources: Resource
         "from": "2026-11-24T09:00:00Z",
         "to": "2026-11-25T09:00:00Z",
     }
-    wanted = SearchSlots(**{name: values[name] for name in names if name != "cursor"})
     after = Cursor(datetime(2026, 11, 24, tzinfo=UTC), uuid4()) if "cursor" in names else None
+    return SearchSlots(**{name: values[name] for name in names if name != "cursor"}), after
 
-    plan = await explained(resources, *openings.asked(wanted, now=NOW, after=after, limit=41))
 
-    is_narrowed = {"specialization", "language", "max_fee_minor"} & set(names) and "doctor_id" not in names
-    ways = ["slots_open_by_doctor"] if "doctor_id" in names else ["slots_open_by_time"]
-    ways += ["slots_open_by_doctor"] if is_narrowed else []
-    assert sorted(re.findall(r"Index Scan using (\S+) on slots\b", plan)) == sorted(ways), plan
-    assert len(re.findall(r"\bon slots\b", plan)) == len(ways), plan
-    assert plan.count("Sort  (") == len(ways) - 1, plan
-    assert plan.count("starts_at >= '") == len(ways), f"more than one lower bound, so it filters from the first: {plan}"
+async def test_how_many_doctors_match_decides_and_is_counted_once_a_minute(
+    clinic: Clinic, resources: Resources, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that is old makes a search slower, never wrong."""
+    field = f"Nephrology {uuid4().hex[:12]}"
+    doctors = [await clinic.doctor(specialization=field, languages=["en"]) for _ in range(2)]
+    ways: list[Way] = []
+
+    def noted(wanted: SearchSlots, way: Way, **rest: Any) -> Any:
+        ways.append(way)
+        return ask(wanted, way, **rest)
+
+    ask = openings.asked
+    monkeypatch.setattr(openings, "asked", noted)
+    monkeypatch.setattr(openings, "_FEW", 2)
+    monkeypatch.setattr(openings, "_MANY", 3)
+    finder = Openings()
+
+    async def search(**filters: Any) -> Way:
+        await resources.db.read_directly(
+            partial(finder.find, wanted=SearchSlots(**filters), now=clock.now(), after=None, limit=5)
+        )
+        return ways[-1]
+
+    assert await search(specialization=field) is Way.BY_DOCTOR
+    doctors.append(await clinic.doctor(specialization=field, languages=["en"]))
+    assert await search(specialization=field) is Way.BY_DOCTOR, "counted anew"
+    assert await search(specialization=field, language="en") is Way.BY_SET
+    clock.advance(timedelta(seconds=60))
+    assert await search(specialization=field) is Way.BY_SET
+    doctors.append(await clinic.doctor(specialization=field, languages=["en"]))
+    clock.advance(timedelta(seconds=60))
+    assert await search(specialization=field) is Way.BY_TIME
+    assert await search(language="en") is Way.BY_TIME, "there are enough who speak it"
+    assert await search() is Way.BY_TIME
+    assert await search(doctor_id=UUID(doctors[0].id), specialization=field) is Way.BY_TIME
+
+
+async def test_counts_of_other_filters_are_not_mixed_up_and_not_kept_for_ever(
+    resources: Resources, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for a thousand specializations must not fill the memory."""
+    monkeypatch.setattr(openings, "_COUNTS_KEPT", 3)
+    finder = Openings()
+    for number in range(9):
+        wanted = SearchSlots(specialization=f"x{number}")
+        await resources.db.read_directly(partial(finder.find, wanted=wanted, now=clock.now(), after=None, limit=5))
+    assert [values for ((_, values),) in finder._ways] == [("x6",), ("x7",), ("x8",)]
 
 
 async def explained(resources: Resources, statement: str, values: tuple[object, ...]) -> str:

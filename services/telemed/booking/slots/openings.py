@@ -1,12 +1,14 @@
 """The SQL of search: a statement for each combination of filters, in which nothing that somebody typed is ever written.
 
 What the planner would guess of doctors (that a specialization is rare, that hardly anybody is a doctor) has it sort all
-slots of dozens of them for one page. So the order of the joins is written down: by time, doctor after doctor looked
-up; or, where so few doctors match that most slots would be looked at in vain, the next slots of each of them.
+slots of dozens of them for one page. So the order of the joins is written down, and which order is best depends on how
+many doctors match (`Way`). That is counted once in a while and remembered: a count that is old makes a search slower,
+never wrong, and every statement has one join and one way to be planned.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
@@ -17,6 +19,11 @@ from telemed.kernel.paging import Cursor
 
 # Looking up each of so many doctors' next slots costs about what one page by time does, where one in a dozen matches.
 _FEW = 50
+# To gather so many doctors' ids costs about what it costs to look up the doctors of a page's slots one by one.
+_MANY = 1000
+# A clinic's doctors change over weeks; a count costs a tenth of a search.
+_COUNTED_FOR = timedelta(minutes=1)
+_COUNTS_KEPT = 1000
 _DOCTOR = "d.full_name, d.specialization, d.languages, d.fee_minor, d.fee_currency"
 _COLUMNS = f"s.id, s.version, s.starts_at, s.ends_at, d.id AS doctor_id, {_DOCTOR}"
 # That is auth's to say, and holds at once; what `doctors/queries.py` has as EXISTS. That would become one more join to
@@ -44,18 +51,60 @@ class Opening(NamedTuple):
     fee_currency: str
 
 
-async def openings(
-    direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
-) -> list[Opening]:
-    """Find open slots in the order of time. Index: slots_open_by_time or slots_open_by_doctor."""
-    statement, values = asked(wanted, now=now, after=after, limit=limit)
-    return [Opening(*row) for row in await direct.rows(statement, *values)]
+class Way(Enum):
+    """In which order slots and doctors are looked at."""
+
+    BY_TIME = auto()  # the slots as they begin, the doctor of each looked up
+    BY_SET = auto()  # the same, for those slots only whose doctor is among the gathered ids of all that match
+    BY_DOCTOR = auto()  # the next slots of each doctor that matches
 
 
-def asked(wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int) -> tuple[str, tuple[object, ...]]:
+class Openings:
+    """Finds open slots in the database, and remembers how many doctors match what is asked of them."""
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[_Condition, ...], tuple[Way, datetime]] = {}
+
+    async def find(
+        self, direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
+    ) -> list[Opening]:
+        """Give them in the order of time. Index: slots_open_by_time or slots_open_by_doctor."""
+        way = await self._way(direct, wanted, now)
+        statement, values = asked(wanted, way, now=now, after=after, limit=limit)
+        return [Opening(*row) for row in await direct.rows(statement, *values)]
+
+    async def _way(self, direct: Direct, wanted: SearchSlots, now: datetime) -> Way:
+        conditions = tuple(_about_doctors(wanted))
+        if not conditions or wanted.doctor_id is not None:
+            return Way.BY_TIME
+        known, until = self._ways.get(conditions, (None, now))
+        if known is None or until <= now:
+            statement, values = _count(conditions)
+            matching: int = (await direct.rows(statement, *values))[0]["matching"]
+            known = _way_for(matching, by_index=wanted.specialization is not None)
+            self._remember(conditions, known, now + _COUNTED_FOR)
+        return known
+
+    def _remember(self, conditions: tuple[_Condition, ...], way: Way, until: datetime) -> None:
+        self._ways.pop(conditions, None)
+        self._ways[conditions] = way, until
+        if len(self._ways) > _COUNTS_KEPT:
+            del self._ways[next(iter(self._ways))]
+
+
+def _way_for(matching: int, *, by_index: bool) -> Way:
+    if matching <= _FEW:
+        return Way.BY_DOCTOR
+    # Without an index, to gather them is to look at every doctor there is.
+    return Way.BY_SET if matching <= _MANY and by_index else Way.BY_TIME
+
+
+def asked(
+    wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int
+) -> tuple[str, tuple[object, ...]]:
     """Give the statement and its values."""
     of_slots, of_doctors = tuple(_about_slots(wanted, after)), tuple(_about_doctors(wanted))
-    statement = statement_for(tuple(text for text, _ in of_slots), tuple(text for text, _ in of_doctors))
+    statement = statement_for(way, tuple(text for text, _ in of_slots), tuple(text for text, _ in of_doctors))
     values = (value for _, values in of_slots + of_doctors for value in values)
     return statement, (_begins_at(wanted, now, after), limit, *values)
 
@@ -69,12 +118,9 @@ def _begins_at(wanted: SearchSlots, now: datetime, after: Cursor | None) -> date
     return max(bound for bound in bounds if bound is not None)
 
 
-_OF_ONE_DOCTOR = "s.doctor_id = {}"
-
-
 def _about_slots(wanted: SearchSlots, after: Cursor | None) -> Iterator[_Condition]:
     if wanted.doctor_id is not None:
-        yield _OF_ONE_DOCTOR, (wanted.doctor_id,)
+        yield "s.doctor_id = {}", (wanted.doctor_id,)
     if wanted.starts_before is not None:
         yield "s.starts_at < {}", (wanted.starts_before,)
     if after is not None:
@@ -90,17 +136,24 @@ def _about_doctors(wanted: SearchSlots) -> Iterator[_Condition]:
         yield "d.fee_minor <= {}", (wanted.max_fee_minor,)
 
 
-@lru_cache(maxsize=64)  # as many as there are combinations
-def statement_for(of_slots: tuple[str, ...], of_doctors: tuple[str, ...]) -> str:
+def _count(of_doctors: tuple[_Condition, ...]) -> tuple[str, tuple[object, ...]]:
+    numbers = iter(range(1, 100))
+    doctors = " AND ".join(["d.is_listed", *(_numbered(text, numbers) for text, _ in of_doctors)])
+    statement = f"""
+    SELECT count(*) AS matching FROM (SELECT FROM booking.doctors AS d WHERE {doctors} LIMIT {_MANY + 1}) AS matching
+    """  # noqa: S608 - our own conditions, whose values are parameters
+    return statement, tuple(value for _, values in of_doctors for value in values)
+
+
+@lru_cache(maxsize=256)  # as many as there are combinations
+def statement_for(way: Way, of_slots: tuple[str, ...], of_doctors: tuple[str, ...]) -> str:
     """Write the statement that has these conditions; $1 is the earliest beginning, $2 how many slots at most."""
     numbers = iter(range(3, 100))
     slots, doctors = (
         " AND ".join(_numbered(condition, numbers) for condition in conditions)
         for conditions in (("s.status = 'open'", "s.starts_at >= $1", *of_slots), ("d.is_listed", *of_doctors))
     )
-    if not of_doctors or _OF_ONE_DOCTOR in of_slots:
-        return _by_time(slots, doctors)
-    return _by_doctor_or_time(slots, doctors)
+    return {Way.BY_TIME: _by_time, Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](slots, doctors)
 
 
 def _numbered(condition: str, numbers: Iterator[int]) -> str:
@@ -120,18 +173,19 @@ def _by_time(slots: str, doctors: str) -> str:
     """  # noqa: S608 - our own conditions, whose values are parameters
 
 
-def _by_doctor_or_time(slots: str, doctors: str) -> str:
-    # One of the two halves is not even begun: which one, the server knows when it has counted, no further than it must.
+def _by_set(slots: str, doctors: str) -> str:
+    # "IS TRUE" keeps the planner from making a join of it, which it would begin with the doctors. Conditions on doctors
+    # are asked once, in the set: who is in it, is who the lookup finds, as one statement sees one state.
+    matching = f"SELECT d.id FROM booking.doctors AS d WHERE {doctors}"  # noqa: S608 - as above
+    return _by_time(f"{slots} AND (s.doctor_id IN ({matching})) IS TRUE", "TRUE")
+
+
+def _by_doctor(slots: str, doctors: str) -> str:
     return f"""
-    WITH few AS MATERIALIZED (SELECT d.id, {_DOCTOR} FROM booking.doctors AS d WHERE {doctors} LIMIT {_FEW + 1})
-    (
-        SELECT {_COLUMNS}
-        FROM few AS d
-        CROSS JOIN LATERAL (SELECT s.* FROM booking.slots AS s WHERE s.doctor_id = d.id AND {slots} {_PAGE}) AS s
-        WHERE (SELECT count(*) FROM few) <= {_FEW} AND {_IS_DOCTOR}
-        {_PAGE}
-    )
-    UNION ALL
-    ({_by_time(f"(SELECT count(*) FROM few) > {_FEW} AND {slots}", doctors)})
-    ORDER BY starts_at, id LIMIT $2
+    WITH few AS MATERIALIZED (SELECT d.id, {_DOCTOR} FROM booking.doctors AS d WHERE {doctors})
+    SELECT {_COLUMNS}
+    FROM few AS d
+    CROSS JOIN LATERAL (SELECT s.* FROM booking.slots AS s WHERE s.doctor_id = d.id AND {slots} {_PAGE}) AS s
+    WHERE {_IS_DOCTOR}
+    {_PAGE}
     """  # noqa: S608 - as above

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from telemed.booking.slots.cards import candidates
-from telemed.booking.slots.openings import openings
+from telemed.booking.slots.openings import Openings
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import SearchSlots
@@ -23,6 +23,7 @@ class SlotSearch:
         self._reads = resources.reads
         self._clock = resources.clock
         self._shelf = shelf
+        self._openings = Openings()
         fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
         self._pages = CacheAside(
             "slot_search",
@@ -69,5 +70,5 @@ class SlotSearch:
         return body, None
 
     async def _load(self, direct: Direct, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
-        found = await openings(direct, query, now=self._clock.now(), after=after, limit=wanted + 1)
+        found = await self._openings.find(direct, query, now=self._clock.now(), after=after, limit=wanted + 1)
         return SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted)
