@@ -20,6 +20,7 @@ from bench.results import Absent, Result, not_measured
 from bench.scene import TINY, Bench, Size, begun
 from bench.stampede import stampede
 from bench.uncached_search import uncached_search
+from bench.without_redis import without_redis
 from dataset.plan import parsed_size
 
 TARGET = stage.ROOT / "load-tests" / "results" / "bench-latest.json"
@@ -33,6 +34,7 @@ BENCHES: dict[str, Callable[[Bench], Awaitable[list[Result]]]] = {
     "concurrency": concurrency,
     "growth": growth,
     "login-storm": login_storm,
+    "without-redis": without_redis,
     "processes": processes,
 }
 

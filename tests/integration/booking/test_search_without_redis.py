@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -14,6 +15,7 @@ from tests.support.people import People, User
 from tests.support.platform import Platform
 from tests.support.waiting import until
 
+from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
@@ -202,3 +204,94 @@ async def test_single_keys_may_go(
         shelf._gone_here.clear()  # as any other process, which has only Redis to know of it
         await drop()
         assert await open_slots(client, doctor) == slots[place + 1 :]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
+    """Loads that keep their connection until the test lets them go."""
+    loads = Held(SlotSearch._load)
+
+    async def load(search: SlotSearch, *given: Any) -> Any:
+        return await loads.load(search, *given)
+
+    monkeypatch.setattr(SlotSearch, "_load", load)
+    return loads
+
+
+class Held:
+    """Counts the loads that have a connection."""
+
+    def __init__(self, load: Any) -> None:
+        self._load = load
+        self.begun = 0
+        self.may_go_on = asyncio.Event()
+
+    async def load(self, search: SlotSearch, *given: Any) -> Any:
+        """Do what is asked, when it may be done."""
+        self.begun += 1
+        await self.may_go_on.wait()
+        return await self._load(search, *given)
+
+
+async def searches(client: httpx.AsyncClient, count: int) -> list[asyncio.Task[httpx.Response]]:
+    """Begin so many searches of which no two are alike."""
+    paths = [f"/booking/slots/search?max_fee_minor={number}" for number in range(count)]
+    return [asyncio.create_task(client.get(path)) for path in paths]
+
+
+async def test_searches_leave_connections_to_bookings(
+    people: People, clinic: Clinic, valkey: ValkeyServer, held: Held, resources: Resources
+) -> None:
+    """However many loads are waiting: a booking waits for none of them."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    (slot,) = await clinic.slots(doctor)
+    valkey.stop()
+    waiting = await searches(people.nobody.client, 2 * resources.settings.database_pool_size)
+    await until(lambda: held.begun == resources.settings.database_pool_size // 2)
+
+    await book(patient, slot["id"])
+
+    assert held.begun == resources.settings.database_pool_size // 2
+    assert not any(search.done() for search in waiting)
+    held.may_go_on.set()
+    assert {(await search).status_code for search in waiting} == {200}
+
+
+async def test_without_redis_no_more_searches_are_let_in_than_can_be_answered_soon(
+    people: People, clinic: Clinic, valkey: ValkeyServer, held: Held, resources: Resources
+) -> None:
+    """The rest is told at once when to come again; when Redis is back, everybody is let in again."""
+    client, room = people.nobody.client, 10 * (resources.settings.database_pool_size // 2)
+    search = resources.part(SlotSearch)
+    assert search.room() is None
+    valkey.stop()
+    held.may_go_on.set()
+    assert (await client.get("/booking/slots/search?limit=7")).status_code == 200
+    assert search.room() == room
+    held.may_go_on.clear()
+
+    waiting = await searches(client, room + 9)
+    await until(lambda: sum(search.done() for search in waiting) == 9)
+    refused = [search.result() for search in waiting if search.done()]
+    assert {reply.status_code for reply in refused} == {503}
+    assert all(2 <= int(reply.headers["retry-after"]) <= 5 for reply in refused)
+    assert (await client.get("/booking/doctors")).status_code == 200, "what needs no Redis goes on"
+
+    held.may_go_on.set()
+    answered = [await search for search in waiting]
+    assert sum(reply.status_code == 200 for reply in answered) == room
+
+
+async def test_a_load_whose_turn_does_not_come_says_so(
+    people: People, valkey: ValkeyServer, held: Held, monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    """With 503, and nothing is kept from those who come after."""
+    client, search = people.nobody.client, resources.part(SlotSearch)
+    monkeypatch.setattr(search, "_wait_at_most_seconds", 0.2)
+    valkey.stop()
+    waiting = await searches(client, resources.settings.database_pool_size // 2 + 3)
+    await until(lambda: sum(search.done() for search in waiting) == 3)
+    assert {search.result().status_code for search in waiting if search.done()} == {503}
+    held.may_go_on.set()
+    assert sum([(await search).status_code == 200 for search in waiting]) == len(waiting) - 3
+    assert {(await search).status_code for search in await searches(client, 5)} == {200}

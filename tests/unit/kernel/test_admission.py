@@ -100,6 +100,19 @@ def test_a_late_event_loop_refuses_the_least_urgent_first() -> None:
     assert process.refused(Priority.BROWSING, "late") == 3
 
 
+def test_less_room_for_one_priority_leaves_the_others_theirs() -> None:
+    """What a service cannot bear just now is refused at the door, however empty the process is."""
+    process = Process()
+    for _ in range(3):
+        assert process.admission.place(Priority.BROWSING, room=3).take() is None
+    refused = process.admission.place(Priority.BROWSING, room=3)
+    assert refused.refusal() is not None
+    assert refused.take() is not None
+    assert process.refused(Priority.BROWSING, "overrun") == 2
+    assert process.admit(Priority.BROWSING), "without that bound there is room"
+    assert process.fill(Priority.CRITICAL) == 96
+
+
 def test_nobody_is_told_to_come_back_with_the_others() -> None:
     """The pause is spread, and longer for those who can wait."""
     process = Process(limit=1)

@@ -1,5 +1,8 @@
 """Search: what is open, from the shelf if possible, from the database if not."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -13,7 +16,12 @@ from telemed.kernel.cache.aside import CacheAside, Loaded
 from telemed.kernel.direct import Direct
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
+from telemed.kernel.problems import Overloaded
 from telemed.kernel.resources import Resources
+
+# How many searches a process has under way at most while Redis is gone and each of them is a load, for each connection
+# that loads may take: so who is let in is answered in a quarter of a second or so, and the rest is told at once.
+_ROOM_FOR_EACH = 10
 
 
 class SlotSearch:
@@ -24,6 +32,11 @@ class SlotSearch:
         self._clock = resources.clock
         self._shelf = shelf
         self._openings = Openings()
+        # Half of the connections are left to bookings, which would wait behind every search otherwise.
+        self._loads_at_once = max(1, resources.settings.database_pool_size // 2)
+        self._free = asyncio.Semaphore(self._loads_at_once)
+        self._wait_at_most_seconds = resources.settings.database_pool_timeout_seconds
+        self._has_redis = True  # when the last load was begun
         fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
         self._pages = CacheAside(
             "slot_search",
@@ -40,6 +53,10 @@ class SlotSearch:
         answer = self._recall.knows(asked)
         return partial(self._recall.ask, answer) if answer is not None else None
 
+    def room(self) -> int | None:
+        """Give how many searches may be under way at most just now; None if that is no matter of Redis."""
+        return None if self._has_redis else _ROOM_FOR_EACH * self._loads_at_once
+
     async def find(self, query: SearchSlots, *, asked: bytes) -> tuple[bytes, timedelta | None]:
         """Give the page as JSON; its age too, when the primary could not be asked and an older state had to do.
 
@@ -47,6 +64,7 @@ class SlotSearch:
 
         Raises:
             InvalidRequest: the cursor is not one of ours.
+            Overloaded: too many loads are waiting, and there is no old page to give.
         """
         after = Cursor.decode(query.cursor)
         # A page holds more than it shows, so that it stays full while its slots are being booked.
@@ -55,10 +73,12 @@ class SlotSearch:
         key, doings = page_key(query), self._shelf.doings
 
         async def load(version: str | None) -> Loaded[SlotPage]:
-            served = await self._reads.read_directly(
-                lambda direct: self._load(direct, query, after, query.limit + spare),
-                await self._shelf.required(key, version),
-            )
+            self._has_redis = version is not None
+            async with self._turn():
+                served = await self._reads.read_directly(
+                    lambda direct: self._load(direct, query, after, query.limit + spare),
+                    await self._shelf.required(key, version),
+                )
             return Loaded(served.value, served.age)
 
         found = await self._pages.get(key, load)
@@ -68,6 +88,18 @@ class SlotSearch:
             return body, found.age
         self._recall.keep(asked, query, page, body, doings=doings)
         return body, None
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._wait_at_most_seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Overloaded from error
+        try:
+            yield
+        finally:
+            self._free.release()
 
     async def _load(self, direct: Direct, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
         found = await self._openings.find(direct, query, now=self._clock.now(), after=after, limit=wanted + 1)

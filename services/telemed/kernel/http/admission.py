@@ -43,16 +43,16 @@ class Admission:
         for priority in Priority:
             # Read when somebody asks for the metrics, and not written twice a request.
             metrics.in_flight.labels(priority).set_function(partial(self._held.__getitem__, priority))
-            for reason in ("full", "exports", "late"):
+            for reason in ("full", "exports", "late", "overrun"):
                 metrics.refused.labels(priority, reason)  # at zero from the start, so that a rate can be taken
 
-    def place(self, priority: Priority) -> "Place":
-        """Give a place that is not taken yet."""
-        return Place(self, priority)
+    def place(self, priority: Priority, *, room: int | None = None) -> "Place":
+        """Give a place that is not taken yet; *room* says how many of this priority there may be, if fewer than ever."""
+        return Place(self, priority, room)
 
-    def refusal(self, priority: Priority) -> Overloaded | None:
+    def refusal(self, priority: Priority, room: int | None = None) -> Overloaded | None:
         """Say why one more of this priority is not let in, if it is not."""
-        reason = self._reason(priority)
+        reason = self._reason(priority, room)
         if reason is None:
             return None
         self._metrics.refused.labels(priority, reason).inc()
@@ -68,7 +68,9 @@ class Admission:
         self._total += by
         self._held[priority] += by
 
-    def _reason(self, priority: Priority) -> str | None:
+    def _reason(self, priority: Priority, room: int | None = None) -> str | None:
+        if room is not None and self._held[priority] >= room:
+            return "overrun"
         if self._total >= self._bounds[priority]:
             return "full"
         if priority is Priority.EXPORT and self._held[priority] >= EXPORTS_AT_ONCE:
@@ -81,20 +83,21 @@ class Admission:
 class Place:
     """One request's place. Taken once everything of the request is there: who drips a body in holds up nobody."""
 
-    __slots__ = ("_admission", "_is_taken", "_priority")
+    __slots__ = ("_admission", "_is_taken", "_priority", "_room")
 
-    def __init__(self, admission: Admission, priority: Priority) -> None:
+    def __init__(self, admission: Admission, priority: Priority, room: int | None) -> None:
         self._admission = admission
         self._priority = priority
+        self._room = room
         self._is_taken = False
 
     def refusal(self) -> Overloaded | None:
         """Say whether the place could not be taken now; for a request whose body is still to be read."""
-        return self._admission.refusal(self._priority)
+        return self._admission.refusal(self._priority, self._room)
 
     def take(self) -> Overloaded | None:
         """Take the place, or say why not."""
-        refusal = self._admission.refusal(self._priority)
+        refusal = self._admission.refusal(self._priority, self._room)
         if refusal is None:
             self._is_taken = True
             self._admission.move(self._priority, 1)

@@ -44,6 +44,10 @@ class Memory(Protocol):
         """Give the way to the last answer to this query string, if there is one."""
         ...
 
+    def room(self) -> int | None:
+        """Give how many requests may be under way at most just now, if fewer than ever: the edge refuses the rest."""
+        ...
+
 
 class Carrier(Protocol):
     """The connection on which a request came."""

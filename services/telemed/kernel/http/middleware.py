@@ -65,6 +65,7 @@ class Edge:
             lateness_seconds=lambda: resources.health.lateness_seconds,
             metrics=resources.metrics,
         )
+        self._memories = memories
         self.express: Express | None = Express(
             memories,
             routes=routes,
@@ -108,7 +109,7 @@ class Edge:
     async def _admit(self, scope: Scope, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         route = self._routes.find(scope["method"], scope["path"])
         traffic = traffic_label(headers.get(b"user-agent"))
-        place = self._admission.place(route.priority)
+        place = self._admission.place(route.priority, room=self._room(scope))
         refusal = place.refusal() if exchange.waits_for_body else place.take()
         if refusal is not None:
             # Counted, but not logged: a line costs more than the refusal, and they come in thousands.
@@ -124,6 +125,10 @@ class Edge:
             place.free()
             look_away(token)
             self._record(scope, exchange, route, traffic, sketch, time.perf_counter() - started)
+
+    def _room(self, scope: Scope) -> int | None:
+        memory = self._memories.get(scope["path"]) if scope["method"] == "GET" else None
+        return memory.room() if memory is not None else None
 
     async def _serve(self, scope: Scope, exchange: Exchange, place: Place, wish: bytes | None) -> None:
         """Let the application work until the deadline."""
