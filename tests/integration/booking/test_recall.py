@@ -286,6 +286,50 @@ async def test_in_doubt_nothing_is_recalled(
     assert reply.status_code == (503 if doubt == "full" else 200)
 
 
+@pytest.mark.parametrize("want", ["full", "overrun"])
+async def test_who_is_refused_is_told_the_same_on_both_ways(
+    api: httpx.AsyncClient, app: BehindExpress, resources: Resources, monkeypatch: pytest.MonkeyPatch, want: str
+) -> None:
+    """Status, headers and body, but for ids and the spread pause; counted alike. Before anything is looked up."""
+    if want == "full":
+        monkeypatch.setattr(app.edge._admission, "_total", 10**6)
+    else:
+        monkeypatch.setattr(SlotSearch, "room", lambda _: 0)
+    monkeypatch.setattr(SlotSearch, "known", None)
+    # A deadline of its own is what makes the second one take the ordinary way.
+    later = {"X-Request-Deadline": "2100-01-01T00:00:00Z"}
+    told, counts = [], [counted_refusals(resources, want)]
+    for headers in ({}, later):
+        reply = await api.get("/booking/slots/search?limit=3", headers=headers)
+        assert 2 <= int(reply.headers.pop("retry-after")) <= 5
+        assert len(reply.headers.pop("x-request-id")) == 24
+        document = reply.json()
+        assert len(document.pop("trace_id")) == 32
+        told.append((reply.status_code, reply.headers.multi_items(), document))
+        counts.append(counted_refusals(resources, want))
+    assert told[0] == told[1]
+    assert told[0][0] == 503
+    assert app.refused == 1
+    assert [later - before for before, later in zip(counts[0], counts[1], strict=True)] == [1, 1, 1]
+    assert [later - before for before, later in zip(counts[1], counts[2], strict=True)] == [1, 1, 1]
+
+
+def counted_refusals(resources: Resources, reason: str) -> tuple[float, ...]:
+    """Read what is counted of a refusal: as such, as a request, and as a problem."""
+    metrics = resources.metrics
+    asked = [
+        sample.value
+        for sample in next(iter(metrics.requests.collect())).samples
+        if sample.labels["route"] == "/booking/slots/search" and sample.labels["status"] == "503"
+    ]
+    problems = [
+        sample.value
+        for sample in next(iter(metrics.problems.collect())).samples
+        if sample.labels["type"] == "overloaded" and sample.name.endswith("_total")
+    ]
+    return metrics.refused.labels("browsing", reason)._value.get(), sum(asked), sum(problems)
+
+
 @pytest.mark.parametrize(
     "headers", [{"Content-Length": "2"}, {"X-Request-Deadline": "2026-11-23T09:00:00Z"}, {"Expect": "100-continue"}]
 )

@@ -47,7 +47,7 @@ class Admission:
                 metrics.refused.labels(priority, reason)  # at zero from the start, so that a rate can be taken
 
     def place(self, priority: Priority, *, room: int | None = None) -> "Place":
-        """Give a place that is not taken yet; *room* says how many of this priority there may be, if fewer than ever."""
+        """Give a place, not taken yet; *room* says how many of this priority there may be, if fewer than ever."""
         return Place(self, priority, room)
 
     def refusal(self, priority: Priority, room: int | None = None) -> Overloaded | None:
@@ -59,9 +59,9 @@ class Admission:
         soonest, latest = COME_BACK_SECONDS[priority]
         return Overloaded(retry_after=timedelta(seconds=random.randint(soonest, latest)))  # noqa: S311 - not a secret
 
-    def is_closed_to(self, priority: Priority) -> bool:
+    def is_closed_to(self, priority: Priority, room: int | None = None) -> bool:
         """Tell whether one more of this priority would be refused now."""
-        return self._reason(priority) is not None
+        return self._reason(priority, room) is not None
 
     def move(self, priority: Priority, by: int) -> None:
         """Count one more, or one fewer."""

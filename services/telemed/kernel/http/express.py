@@ -16,9 +16,11 @@ from starlette.types import Scope
 from telemed.kernel.health import Health
 from telemed.kernel.http.admission import Admission
 from telemed.kernel.http.exchange import COMMON_HEADERS
+from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, traffic_label
 from telemed.kernel.http.route_table import KnownRoute, RouteTable
-from telemed.kernel.telemetry.context import Trace, begin_trace
+from telemed.kernel.problems import Problem
+from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
 from telemed.kernel.telemetry.logs import log_request
 from telemed.kernel.telemetry.rendering import Done
 from telemed.kernel.telemetry.spans import Kind, Sketch
@@ -57,8 +59,8 @@ class Carrier(Protocol):
         """Tell whether nobody is there to be answered."""
         ...
 
-    def deliver(self, head: bytes, body: bytes) -> None:
-        """Send a complete response with status 200; *head* are its header lines."""
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        """Send a complete response; *head* are its header lines."""
         ...
 
     def take_ordinary_way(self) -> None:
@@ -78,7 +80,9 @@ class Express:
         requests: RequestMetrics,
         tracing: Tracing,
         health: Health,
+        count_problem: Callable[[Problem], None],
     ) -> None:
+        self._count_problem = count_problem
         self._memories = {path: (memory, routes.find(_METHOD, path)) for path, memory in memories.items()}
         self._health = health
         self.admission = admission
@@ -86,22 +90,41 @@ class Express:
         self.tracing = tracing
 
     def begin(self, scope: Scope, carrier: Carrier) -> bool:
-        """Begin to answer the request, if its answer is known; the rest is done when that is found to hold."""
+        """Begin to answer the request, if its answer is known; the rest is done when that is found to hold.
+
+        Refuses what the process has no room for: in an overload that is most of what comes, and must cost least.
+        """
         found = self._memories.get(scope["path"])
         if found is None or scope["method"] != _METHOD or self._health.is_draining:
             return False
         memory, route = found
-        recalled = memory.known(scope["query_string"])
-        if recalled is None:
+        is_refused = self.admission.is_closed_to(route.priority, memory.room())
+        recalled = memory.known(scope["query_string"]) if not is_refused else None
+        if recalled is None and not is_refused:
             return False
         headers = _read(scope["headers"])
-        if headers is None or self.admission.is_closed_to(route.priority):
+        if headers is None:
             return False
         traceparent, request_id, user_agent = headers
         trace = begin_trace(traceparent=traceparent, request_id=request_id, decide=self.tracing.decide)
-        ride = _Ride(self, carrier, trace, route, traffic_label(user_agent), scope.get("scheme", "http"))
-        recalled(ride.arrive)
+        traffic = traffic_label(user_agent)
+        if recalled is not None:
+            recalled(_Ride(self, carrier, trace, route, traffic, scope.get("scheme", "http")).arrive)
+            return True
+        refusal = self.admission.refusal(route.priority, memory.room())
+        if refusal is None:
+            return False
+        self._refuse(carrier, refusal, trace, path=scope["path"])
+        self.requests.refused(_METHOD, route.template, str(refusal.status), traffic)
         return True
+
+    def _refuse(self, carrier: Carrier, refusal: Problem, trace: Trace, *, path: str) -> None:
+        self._count_problem(refusal)
+        token = current_trace.set(trace)
+        response = problem_response(refusal, path=path)
+        current_trace.reset(token)
+        lines = [*response.raw_headers, (b"x-request-id", trace.request_id.encode()), *COMMON_HEADERS]
+        carrier.deliver(refusal.status, b"".join([b"%s: %s\r\n" % line for line in lines]), bytes(response.body))
 
 
 class _Ride:
@@ -133,7 +156,7 @@ class _Ride:
             self._carrier.take_ordinary_way()
         else:
             request_id = self._trace.request_id.encode()
-            self._carrier.deliver(_HEAD % (len(body), request_id, _COMMON), body)
+            self._carrier.deliver(200, _HEAD % (len(body), request_id, _COMMON), body)
             self._record("200", "request.answered")
 
     def _record(self, status: str, event: str) -> None:

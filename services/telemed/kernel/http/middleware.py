@@ -73,6 +73,7 @@ class Edge:
             requests=self._requests,
             tracing=resources.tracing,
             health=resources.health,
+            count_problem=self._count_problem,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,7 +143,7 @@ class Edge:
 
         async def answer_instead(problem: Problem) -> None:
             if exchange.status is None:
-                self._metrics.problems.labels(self._service, problem.slug()).inc()
+                self._count_problem(problem)
                 await problem_response(problem, path=scope["path"])(scope, exchange.receive, exchange.take_over)
 
         token = current_deadline.set(deadline)
@@ -182,9 +183,12 @@ class Edge:
             log.exception("request.failed", method=method_label(scope["method"]), route=route)
             await self._answer(scope, exchange, InternalError())
 
+    def _count_problem(self, problem: Problem) -> None:
+        self._metrics.problems.labels(self._service, problem.slug()).inc()
+
     async def _answer(self, scope: Scope, exchange: Exchange, problem: Problem) -> None:
         if exchange.status is None and scope.get(CANCELLED_BECAUSE) is not Because.CLIENT_GONE:
-            self._metrics.problems.labels(self._service, problem.slug()).inc()
+            self._count_problem(problem)
             response = problem_response(problem, path=scope["path"])
             # The application's own answer is what the instrumentation saw; this one it did not.
             with span("problem.sent", attributes={"telemed.problem": problem.slug()}):

@@ -8,7 +8,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from telemed.kernel.http.express import Express
 from telemed.kernel.http.problem_responses import problem_response
@@ -44,11 +44,11 @@ class _Carrier:
         """Tell whether nobody is there to be answered."""
         return self._cycle.disconnected or self._cycle.transport.is_closing()
 
-    def deliver(self, head: bytes, body: bytes) -> None:
-        """Send a complete response with status 200; *head* are its header lines."""
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        """Send a complete response; *head* are its header lines."""
         cycle = self._cycle
         own = b"".join([b"%s: %s\r\n" % header for header in cycle.default_headers])  # the date
-        cycle.transport.write(b"".join((b"HTTP/1.1 200 OK\r\n", own, head, b"\r\n", body)))
+        cycle.transport.write(b"".join((STATUS_LINE[status], own, head, b"\r\n", body)))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:  # the server has begun to end meanwhile
             cycle.transport.close()
