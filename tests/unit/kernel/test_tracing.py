@@ -112,6 +112,28 @@ async def test_failures_and_slow_ones_are_kept_with_all_that_was_noted(
     assert count(metrics, "spans") == {"exported": 2}
 
 
+async def test_what_is_done_for_several_stands_in_the_trace_of_each(tracing: Tracing, tmp_path: Path) -> None:
+    """Below its own root; who is not sampled has none of it."""
+    callers = [f"00-{place:032x}-{place:016x}-{flag}" for place, flag in ((1, "01"), (2, "01"), (3, "00"))]
+    units = [(begin(tracing, caller), Done("process a", Kind.CONSUMER, {})) for caller in callers]
+    with tracing.shared(units), span("SELECT a.b", Kind.CLIENT):
+        pass
+    spans = await exported(tracing, tmp_path)
+    assert len(spans) == 4
+    for place, (trace, _) in enumerate(units[:2], start=1):
+        root, statement = [made for made in spans if made["context"]["trace_id"] == f"0x{place:032x}"]
+        assert (root["name"], root["parent_id"]) == ("process a", f"0x{place:016x}")
+        assert statement["parent_id"] == root["context"]["span_id"] == f"0x{trace.span_id}"
+
+
+async def test_what_failed_for_several_stands_in_no_trace(tracing: Tracing, metrics: Metrics, tmp_path: Path) -> None:
+    """Each will have its own, when it is done again alone."""
+    with pytest.raises(ValueError, match="x"), tracing.shared([(begin(tracing, CALLER), Done("a", Kind.CONSUMER, {}))]):
+        raise ValueError("x")
+    assert await exported(tracing, tmp_path) == []
+    assert count(metrics, "traces") == {}
+
+
 async def test_an_outage_does_not_become_one_of_telemetry(tracing: Tracing, metrics: Metrics) -> None:
     """A few failures show all there is; the rest is counted."""
     kept = sum(work(tracing, begin(tracing), error="500") for _ in range(500))

@@ -38,6 +38,7 @@ ALLOWED_ATTRIBUTES = frozenset(
         "http.request.method",
         "http.response.status_code",
         "http.route",
+        "messaging.batch.message_count",
         "messaging.destination.name",
         "messaging.message.id",
         "messaging.operation.name",

@@ -9,7 +9,7 @@ import copy
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
@@ -122,6 +122,23 @@ class Tracing:
         finally:
             look_away(token)
             self.finish(sketch, trace, done)
+
+    @contextmanager
+    def shared(self, units: Iterable[tuple[Trace, Done]]) -> Iterator[None]:
+        """Look at what is done in the context for several units of work at once: it stands in the trace of each.
+
+        After an exception it stands in none, as each is to be done again on its own. *units* is asked at the end, if
+        anybody wants to know.
+        """
+        sketch = self.sketch()
+        token = look_at(sketch)
+        try:
+            yield
+        finally:
+            look_away(token)
+        if sketch is not None:
+            for trace, done in units:
+                self.finish(sketch, trace, done)
 
     def instrumented(self, app: FastAPI) -> ASGIApp:
         """Give a twin of the application for sampled requests: the same routes behind FastAPI's instrumentation."""
