@@ -1,58 +1,68 @@
 """What booking does when something happened: finishes what a dead process could not tell search, unlists doctors."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from telemed.booking.doctors.queries import doctor_by_id, doctor_for_update
+from telemed.booking.doctors.queries import note_listing, specializations_of
 from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.contracts import events
 from telemed.contracts.ids import DoctorId
 from telemed.contracts.roles import Role
 from telemed.kernel.cache.client import CacheUnavailable
+from telemed.kernel.direct import Direct
 from telemed.kernel.outbox import OutboxEvent, Subscription
 from telemed.kernel.resources import Resources
 
 
-async def note_gone(resources: Resources, session: AsyncSession, event: OutboxEvent) -> None:
-    """Write the note about a slot that is gone again, in case its process died between commit and reply."""
-    doctor_id = UUID(event.payload["doctor_id"])
-    doctor = await doctor_by_id(session, DoctorId(doctor_id))
-    if doctor is None:
-        return
-    slot_id, version = UUID(event.payload["slot_id"]), int(event.payload["slot_version"])
-    try:
-        await resources.part(SlotShelf).write_gone([GoneSlot(slot_id, version, doctor_id, doctor.specialization)])
-    except CacheUnavailable:
-        _retry_while_it_matters(resources, event)
-
-
-async def renew_pages(resources: Resources, session: AsyncSession, event: OutboxEvent) -> None:
-    """Void the pages of a doctor whose slots or entry changed."""
-    doctor = await doctor_by_id(session, DoctorId(UUID(event.payload["doctor_id"])))
-    if doctor is None:
+async def note_gone(resources: Resources, direct: Direct, told: Sequence[OutboxEvent]) -> None:
+    """Write the notes about slots that are gone again, in case their processes died between commit and reply."""
+    specializations = await _specializations(direct, told)
+    gone = [_gone(event, specializations[_doctor_id(event)]) for event in told if _doctor_id(event) in specializations]
+    if not gone:
         return
     try:
-        await resources.part(SlotShelf).write_renewal(doctor.id, doctor.specialization)
+        await resources.part(SlotShelf).write_gone(gone)
     except CacheUnavailable:
-        _retry_while_it_matters(resources, event)
+        _retry_while_it_matters(resources, told)
 
 
-async def follow_role(resources: Resources, session: AsyncSession, event: OutboxEvent) -> None:
+async def renew_pages(resources: Resources, direct: Direct, told: Sequence[OutboxEvent]) -> None:
+    """Void the pages of doctors whose slots or entries changed, of each once."""
+    try:
+        for doctor_id, specialization in (await _specializations(direct, told)).items():
+            await resources.part(SlotShelf).write_renewal(doctor_id, specialization)
+    except CacheUnavailable:
+        _retry_while_it_matters(resources, told)
+
+
+async def follow_role(resources: Resources, direct: Direct, told: Sequence[OutboxEvent]) -> None:
     """List a doctor's entry while its user is a doctor, and only then."""
-    doctor = await doctor_for_update(session, UUID(event.payload["user_id"]))
-    if doctor is None:
-        return
-    doctor.is_listed = event.payload["role"] == Role.DOCTOR
-    await session.flush()
-    await resources.part(SlotShelf).renew(doctor.id, doctor.specialization)
+    for event in told:
+        doctor_id = DoctorId(UUID(event.payload["user_id"]))
+        is_doctor = event.payload["role"] == Role.DOCTOR
+        specialization = await note_listing(direct, doctor_id, is_listed=is_doctor)
+        if specialization is not None:
+            await resources.part(SlotShelf).renew(doctor_id, specialization)
 
 
-def _retry_while_it_matters(resources: Resources, event: OutboxEvent) -> None:
-    """Have the event delivered again as long as a page from before it can still be shown."""
+async def _specializations(direct: Direct, told: Sequence[OutboxEvent]) -> dict[DoctorId, str]:
+    return await specializations_of(direct, {_doctor_id(event) for event in told})
+
+
+def _gone(event: OutboxEvent, specialization: str) -> GoneSlot:
+    slot_id, version = UUID(event.payload["slot_id"]), int(event.payload["slot_version"])
+    return GoneSlot(slot_id, version, _doctor_id(event), specialization)
+
+
+def _doctor_id(event: OutboxEvent) -> DoctorId:
+    return DoctorId(UUID(event.payload["doctor_id"]))
+
+
+def _retry_while_it_matters(resources: Resources, told: Sequence[OutboxEvent]) -> None:
+    """Have the events delivered again as long as a page from before one of them can still be shown."""
     page_lives = timedelta(seconds=resources.settings.search_stale_seconds)
-    if resources.clock.now() - event.occurred_at < page_lives:
+    if resources.clock.now() - max(event.occurred_at for event in told) < page_lives:
         raise CacheUnavailable("search has not heard of it yet")
 
 

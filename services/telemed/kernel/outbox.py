@@ -1,6 +1,6 @@
 """The outbox: what happened, kept in the same transaction as what made it happen; the worker delivers it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from telemed.kernel.acts import Act
 
 if TYPE_CHECKING:
+    from telemed.kernel.direct import Direct
     from telemed.kernel.resources import Resources
 
 _EVENT_IDS = UUID("0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90")  # namespace of our event ids; any fixed value will do
@@ -76,13 +77,14 @@ class Event:
 class Subscription:
     """A subscriber's wish to be told of events of one type. The order of events is not promised.
 
-    *handle* runs inside the transaction that also notes the event as handled, and may be called again for the same
-    event after a crash; effects outside the session (cache invalidation) must bear repetition.
+    *handle* is told of all that came together, the oldest first, none of which it has had; what it raises is true of
+    all of them, and each is tried again alone. It runs inside the transaction that also notes them as handled, and may
+    be called again for the same events after a crash; effects outside of it (cache invalidation) must bear repetition.
     """
 
     subscriber: str
     event_type: str
-    handle: Callable[["Resources", AsyncSession, OutboxEvent], Awaitable[None]]
+    handle: Callable[["Resources", "Direct", Sequence[OutboxEvent]], Awaitable[None]]
 
 
 async def append_events(session: AsyncSession, act: Act, *events: Event) -> None:

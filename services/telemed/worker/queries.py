@@ -5,68 +5,70 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CursorResult, TextClause, text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.direct import Direct
 from telemed.kernel.outbox import OutboxEvent
 
-# Takes up to :limit due events for the time of a lease. Materialised, because the planner may otherwise run the
-# locking part again for each row of the update and take more than the limit. Events are named by id and occurred_at
-# everywhere here, as the second one says in which month's partition they are. Index: outbox_due of each.
-_CLAIM = text(
-    """
+# Takes up to $4 due events for the time of a lease. Materialised, because the planner may otherwise run the locking
+# part again for each row of the update and take more than the limit. Events are named by id and occurred_at everywhere
+# here, as the second one says in which month's partition they are. Index: outbox_due of each.
+_CLAIM = """
     WITH due AS MATERIALIZED (
         SELECT id, occurred_at FROM platform.outbox
-        WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= :now AND type = ANY(:types)
-        ORDER BY available_at LIMIT :limit
+        WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= $2 AND type = ANY($1::text[])
+        ORDER BY available_at LIMIT $4
         FOR UPDATE SKIP LOCKED
     )
     UPDATE platform.outbox AS o
-    SET available_at = :leased_until, attempts = o.attempts + 1
+    SET available_at = $3, attempts = o.attempts + 1
     FROM due WHERE o.id = due.id AND o.occurred_at = due.occurred_at
     RETURNING o.id, o.type, o.payload, o.traceparent, o.occurred_at, o.available_at, o.attempts
-    """
-).columns(payload=JSONB)
+"""
 
-# Notes events of types that nobody awaits as delivered. Index: outbox_due.
-_NOTE_UNAWAITED = text(
-    """
+# Notes up to $3 events of types that nobody awaits as delivered. Index: outbox_due.
+_NOTE_UNAWAITED = """
     WITH due AS MATERIALIZED (
         SELECT id, occurred_at FROM platform.outbox
-        WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= :now AND type <> ALL(:types)
-        ORDER BY available_at LIMIT :limit
+        WHERE parked_at IS NULL AND delivered_at IS NULL AND available_at <= $2 AND type <> ALL($1::text[])
+        ORDER BY available_at LIMIT $3
         FOR UPDATE SKIP LOCKED
     )
-    UPDATE platform.outbox AS o SET delivered_at = :now
+    UPDATE platform.outbox AS o SET delivered_at = $2
     FROM due WHERE o.id = due.id AND o.occurred_at = due.occurred_at
-    """
-)
+    RETURNING o.id
+"""
 
-# Notes that every subscriber has had the event. By a worker whose lease ran out too: it is true all the same.
-_DELIVERED = text(
-    """
-    UPDATE platform.outbox SET delivered_at = :now, last_error = NULL, parked_at = NULL
-    WHERE id = :id AND occurred_at = :occurred_at AND delivered_at IS NULL
-    """
-)
+# Notes that every subscriber has had these events. By a worker whose lease ran out too: it is true all the same.
+# Between the first and the last of them, so that the planner leaves out the other months before it looks at anything.
+_DELIVERED = """
+    UPDATE platform.outbox AS o SET delivered_at = $5, last_error = NULL, parked_at = NULL
+    FROM unnest($1::uuid[], $2::timestamptz[]) AS told (id, occurred_at)
+    WHERE o.id = told.id AND o.occurred_at = told.occurred_at AND o.occurred_at BETWEEN $3 AND $4
+      AND o.delivered_at IS NULL
+"""
 
 # Gives the event back after a failure. Only while this attempt is the last one: a worker that was frozen beyond its
 # lease must not undo what another has noted meanwhile.
-_FAILED = text(
-    """
-    UPDATE platform.outbox SET available_at = :available_at, parked_at = :parked_at, last_error = :last_error
-    WHERE id = :id AND occurred_at = :occurred_at AND attempts = :attempts
-      AND delivered_at IS NULL AND parked_at IS NULL
-    """
-)
+_FAILED = """
+    UPDATE platform.outbox SET available_at = $4, parked_at = $5, last_error = $6
+    WHERE id = $1 AND occurred_at = $2 AND attempts = $3 AND delivered_at IS NULL AND parked_at IS NULL
+"""
 
-# A subscriber's note that it has had an event. Waits for another transaction that is just noting the same.
-_NOTE_HANDLED = text(
-    """
-    INSERT INTO platform.handled_events (subscriber, event_id, handled_at) VALUES (:subscriber, :event_id, :now)
+# Gives an event back that nobody was told of, due at once and without the attempt; as above, only while it is the last.
+_UNTRIED = """
+    UPDATE platform.outbox SET available_at = $4, attempts = attempts - 1
+    WHERE id = $1 AND occurred_at = $2 AND attempts = $3 AND delivered_at IS NULL AND parked_at IS NULL
+"""
+
+# A subscriber's notes that it has had events; gives those that it had not had. Waits for another transaction that is
+# just noting the same, in one order, so that two do not wait for each other.
+_NOTE_HANDLED = """
+    INSERT INTO platform.handled_events (subscriber, event_id, handled_at)
+    SELECT $1, told.id, $3::timestamptz FROM unnest($2::uuid[]) AS told (id) ORDER BY told.id
     ON CONFLICT DO NOTHING
-    """
-)
+    RETURNING event_id
+"""
 
 # How much waits, since when, and how much was given up on. Indexes: outbox_due, outbox_parked.
 _BACKLOG = text(
@@ -128,43 +130,39 @@ async def _change(session: AsyncSession, statement: TextClause, **values: object
 
 
 async def claim(
-    session: AsyncSession, *, types: Sequence[str], now: datetime, leased_until: datetime, limit: int
+    direct: Direct, *, types: Sequence[str], now: datetime, leased_until: datetime, limit: int
 ) -> list[OutboxEvent]:
     """Lease due events of these types; each counts as an attempt from now on, so that a crash counts as one."""
-    values = {"types": list(types), "now": now, "leased_until": leased_until, "limit": limit}
-    rows = (await session.execute(_CLAIM, values)).mappings()
+    rows = await direct.changes(_CLAIM, list(types), now, leased_until, limit)
     return [OutboxEvent(**row) for row in rows]
 
 
-async def note_unawaited(session: AsyncSession, *, types: Sequence[str], now: datetime, limit: int) -> int:
+async def note_unawaited(direct: Direct, *, types: Sequence[str], now: datetime, limit: int) -> int:
     """Note due events of all but these types as delivered; returns how many."""
-    return await _change(session, _NOTE_UNAWAITED, types=list(types), now=now, limit=limit)
+    return len(await direct.changes(_NOTE_UNAWAITED, list(types), now, limit))
 
 
-async def note_delivered(session: AsyncSession, event: OutboxEvent, *, now: datetime) -> None:
-    """Note that every subscriber has had the event."""
-    await _change(session, _DELIVERED, id=event.id, occurred_at=event.occurred_at, now=now)
+async def note_delivered(direct: Direct, events: Sequence[OutboxEvent], *, now: datetime) -> None:
+    """Note that every subscriber has had the events."""
+    instants = [event.occurred_at for event in events]
+    await direct.changes(_DELIVERED, [event.id for event in events], instants, min(instants), max(instants), now)
 
 
 async def note_failed(
-    session: AsyncSession, event: OutboxEvent, *, error: str, available_at: datetime, parked_at: datetime | None
+    direct: Direct, event: OutboxEvent, *, error: str, available_at: datetime, parked_at: datetime | None
 ) -> None:
     """Give the event back, to be tried again at *available_at* or to be parked."""
-    await _change(
-        session,
-        _FAILED,
-        id=event.id,
-        occurred_at=event.occurred_at,
-        attempts=event.attempts,
-        last_error=error,
-        available_at=available_at,
-        parked_at=parked_at,
-    )
+    await direct.changes(_FAILED, event.id, event.occurred_at, event.attempts, available_at, parked_at, error)
 
 
-async def note_handled(session: AsyncSession, *, subscriber: str, event_id: UUID, now: datetime) -> bool:
-    """Note that the subscriber has had the event; False if it had it before."""
-    return await _change(session, _NOTE_HANDLED, subscriber=subscriber, event_id=event_id, now=now) == 1
+async def note_untried(direct: Direct, event: OutboxEvent, *, available_at: datetime) -> None:
+    """Give the event back as it was before it was claimed."""
+    await direct.changes(_UNTRIED, event.id, event.occurred_at, event.attempts, available_at)
+
+
+async def note_handled(direct: Direct, *, subscriber: str, event_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """Note that the subscriber has had the events; gives those that it had not had before."""
+    return {row["event_id"] for row in await direct.changes(_NOTE_HANDLED, subscriber, list(event_ids), now)}
 
 
 async def backlog(session: AsyncSession, *, now: datetime) -> tuple[int, datetime | None, int]:

@@ -1,6 +1,6 @@
 """Decisions about repeating: pure, randomness comes in as an argument."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 # With the pauses below, twelve attempts span about forty minutes: longer than a failover or a bad deployment that is
 # rolled back, short enough that a person hears of a poison event on the same day.
@@ -8,9 +8,16 @@ MAX_ATTEMPTS = 12
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=10)
 
-# How long one event may keep its subscribers busy. With the bound of a commit on top it ends before the lease does, so
-# an event is delivered by two workers at once only when one of them was frozen; then handled_events decides.
+# How many events are told in one transaction. Its own cost is shared by so many that more would save little, and one of
+# them that fails costs the others a try each.
+GROUP_OF = 50
+
+# How long a group may keep its subscribers busy, and how long one event alone. Both and the bounds of their commits end
+# before a lease does, so that of a group which fails at the last moment each event is tried alone under the same lease;
+# and an event is delivered by two workers at once only when one of them was frozen. Then handled_events decides.
+GROUP_BOUND = timedelta(seconds=10)
 DELIVERY_BOUND = timedelta(seconds=30)
+COMMIT_BOUND = timedelta(seconds=8)  # what `kernel/database.py` gives to a commit; a test compares
 LEASE = timedelta(seconds=60)
 
 # A job that fails comes back within this time after its cause is gone, and asks a dead database no more often.
@@ -30,6 +37,11 @@ def retry_pause(attempts: int, *, chance: float) -> timedelta:
 def is_worn_out(attempts: int) -> bool:
     """Tell whether an event that failed *attempts* times is to be parked."""
     return attempts >= MAX_ATTEMPTS
+
+
+def has_time(bound: timedelta, *, now: datetime, leased_until: datetime) -> bool:
+    """Tell whether a delivery that may take until *bound* ends before the lease does, if it begins now."""
+    return now + bound + COMMIT_BOUND <= leased_until
 
 
 def job_pause(every: timedelta, *, failures: int, chance: float) -> timedelta:

@@ -1,6 +1,6 @@
 """An outbox of one's own: a relay takes whatever is due."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,10 +10,14 @@ from tests.support.databases import TestDatabase
 
 from telemed.kernel.acts import Act
 from telemed.kernel.clock import ManualClock
+from telemed.kernel.direct import Direct
 from telemed.kernel.ids import uuid7
-from telemed.kernel.outbox import Event, append_events
+from telemed.kernel.outbox import Event, OutboxEvent, Subscription, append_events
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.settings import Settings
+from telemed.worker.relay import Relay
+
+PATIENT_NAME = "Asha Rao"
 
 
 @pytest.fixture
@@ -50,6 +54,35 @@ class Outbox:
         row = await self._owner.fetchrow("SELECT * FROM platform.outbox WHERE id = $1", event_id)
         assert row is not None
         return row
+
+
+class Subscriber:
+    """Notes what it is told, and fails as often as the test wants."""
+
+    def __init__(self, name: str, event_type: str = "thing.made", failures: int = 0) -> None:
+        self.groups: list[list[OutboxEvent]] = []
+        self.failures = failures
+        self.subscription = Subscription(name, event_type, self.handle)
+
+    @property
+    def told(self) -> list[OutboxEvent]:
+        """Give every event that it was told of."""
+        return [event for group in self.groups for event in group]
+
+    async def handle(self, _resources: Resources, _direct: Direct, told: Sequence[OutboxEvent]) -> None:
+        """Be told."""
+        if self.failures > 0:
+            self.failures -= 1
+            raise ValueError(f"cannot reach {PATIENT_NAME}")
+        self.groups.append(list(told))
+
+
+async def deliver(resources: Resources, *subscribers: Subscriber) -> None:
+    """Run one relay until nothing is due."""
+    relay = Relay(resources, [subscriber.subscription for subscriber in subscribers])
+    while await relay.start_due(resources):
+        pass
+    await relay.drain(timedelta(seconds=20))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Freshness: each look at the outbox and at the queue of the audit chain counts as fresh or late."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import asyncpg
@@ -10,6 +10,7 @@ from tests.support.settings import make_settings
 
 from telemed.audit.chain.jobs import JOBS, MEASURE_QUEUE
 from telemed.kernel.clock import ManualClock
+from telemed.kernel.direct import Direct
 from telemed.kernel.freshness import FRESH_WITHIN
 from telemed.kernel.ids import uuid7
 from telemed.kernel.jobs import Job
@@ -95,7 +96,7 @@ async def test_a_delivery_shows_how_long_the_event_was_on_its_way(
     """From its occurrence, failures and pauses included; an event that fails is not on its end yet."""
     fails = True
 
-    async def handle(_resources: Resources, _session: object, _event: OutboxEvent) -> None:
+    async def handle(_resources: Resources, _direct: Direct, _told: Sequence[OutboxEvent]) -> None:
         if fails:
             raise RuntimeError
 

@@ -1,47 +1,21 @@
 """The relay against a real outbox: at least once, effect once, nobody blocked."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.integration.worker.conftest import Outbox
+from tests.integration.worker.conftest import PATIENT_NAME, Outbox, Subscriber, deliver
 from tests.support.events import LoggedEvents
 
 from telemed.kernel.clock import ManualClock
+from telemed.kernel.direct import Direct
 from telemed.kernel.outbox import OutboxEvent, Subscription
 from telemed.kernel.problems import Unavailable
 from telemed.kernel.resources import Resources
 from telemed.worker import queries
 from telemed.worker.relay import Relay
-from telemed.worker.rules import LEASE, MAX_ATTEMPTS
-
-PATIENT_NAME = "Asha Rao"
-
-
-class Subscriber:
-    """Notes what it is told, and fails as often as the test wants."""
-
-    def __init__(self, name: str, event_type: str = "thing.made", failures: int = 0) -> None:
-        self.told: list[OutboxEvent] = []
-        self.failures = failures
-        self.subscription = Subscription(name, event_type, self.handle)
-
-    async def handle(self, _resources: Resources, _session: AsyncSession, event: OutboxEvent) -> None:
-        if self.failures > 0:
-            self.failures -= 1
-            raise ValueError(f"cannot reach {PATIENT_NAME}")
-        self.told.append(event)
-
-
-async def deliver(resources: Resources, *subscribers: Any) -> None:
-    """Run one relay until nothing is due."""
-    relay = Relay(resources, [subscriber.subscription for subscriber in subscribers])
-    while await relay.start_due(resources):
-        pass
-    await relay.drain(timedelta(seconds=20))
+from telemed.worker.rules import GROUP_BOUND, GROUP_OF, LEASE, MAX_ATTEMPTS
 
 
 async def test_an_event_reaches_every_subscriber_of_its_type(worker_resources: Resources, outbox: Outbox) -> None:
@@ -127,7 +101,9 @@ async def test_an_event_whose_lease_ran_out_is_delivered_by_another_worker(
     """A worker that died after claiming loses nothing."""
     (event_id,) = await outbox.put("thing.made")
     now = clock.now()
-    await worker_resources.db.transact(queries.claim, types=["thing.made"], now=now, leased_until=now + LEASE, limit=10)
+    await worker_resources.db.transact_directly(
+        queries.claim, types=["thing.made"], now=now, leased_until=now + LEASE, limit=10
+    )
     subscriber = Subscriber("first")
     await deliver(worker_resources, subscriber)
     assert subscriber.told == []
@@ -143,7 +119,7 @@ async def test_an_event_that_brings_workers_down_is_parked(
     (event_id,) = await outbox.put("thing.made")
     for _ in range(MAX_ATTEMPTS):
         now = clock.now()
-        await worker_resources.db.transact(
+        await worker_resources.db.transact_directly(
             queries.claim, types=["thing.made"], now=now, leased_until=now + LEASE, limit=10
         )
         clock.advance(LEASE)
@@ -156,27 +132,38 @@ async def test_a_late_failure_does_not_undo_a_delivery(worker_resources: Resourc
     """A worker that was frozen beyond its lease reports on an attempt that is no longer the last."""
     db, now = worker_resources.db, worker_resources.clock.now()
     (event_id,) = await outbox.put("thing.made")
-    (frozen,) = await db.transact(queries.claim, types=["thing.made"], now=now, leased_until=now, limit=1)
+    (frozen,) = await db.transact_directly(queries.claim, types=["thing.made"], now=now, leased_until=now, limit=1)
     await deliver(worker_resources, Subscriber("first"))
-    await db.transact(queries.note_failed, frozen, error="x", available_at=now, parked_at=now)
+    await db.transact_directly(queries.note_failed, frozen, error="x", available_at=now, parked_at=now)
     row = await outbox.row(event_id)
     assert (row["delivered_at"] is not None, row["parked_at"], row["last_error"]) == (True, None, None)
 
 
+async def test_a_late_giving_back_does_not_end_anothers_lease(worker_resources: Resources, outbox: Outbox) -> None:
+    """Nor does it take the attempt away that the other is making."""
+    db, now = worker_resources.db, worker_resources.clock.now()
+    (event_id,) = await outbox.put("thing.made")
+    (frozen,) = await db.transact_directly(queries.claim, types=["thing.made"], now=now, leased_until=now, limit=1)
+    await db.transact_directly(queries.claim, types=["thing.made"], now=now, leased_until=now + LEASE, limit=1)
+    await db.transact_directly(queries.note_untried, frozen, available_at=now)
+    row = await outbox.row(event_id)
+    assert (row["attempts"], row["available_at"]) == (2, now + LEASE)
+
+
 async def test_slow_events_do_not_hold_up_the_others(worker_resources: Resources, outbox: Outbox) -> None:
-    """More slow events than half of the slots: quick ones still pass through the rest."""
+    """A type of which more are slow than there are slots, in groups or alone: the others pass through the last one."""
     release = asyncio.Event()
 
-    async def wait(_resources: Resources, _session: AsyncSession, _event: OutboxEvent) -> None:
+    async def wait(_resources: Resources, _direct: Direct, _told: Sequence[OutboxEvent]) -> None:
         await release.wait()
 
     quick = Subscriber("quick")
     relay = Relay(worker_resources, [Subscription("slow", "thing.slow", wait), quick.subscription])
     slots = worker_resources.settings.database_pool_size // 2
-    await outbox.put(*["thing.slow"] * (slots - 1))
+    await outbox.put(*["thing.slow"] * (2 * slots * GROUP_OF))
     await relay.start_due(worker_resources)
     await outbox.put(*["thing.made"] * 10)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(0.8 * GROUP_BOUND.total_seconds()):  # after that, slots are free for a moment
         while len(quick.told) < 10:
             await relay.start_due(worker_resources)
     release.set()
@@ -195,7 +182,7 @@ async def test_many_relays_share_the_work(worker_resources: Resources, outbox: O
 async def test_deliveries_end_with_the_grace_period(worker_resources: Resources, outbox: Outbox) -> None:
     """What is not done by then is given up, and stays due for the next worker."""
 
-    async def never_ends(_resources: Resources, _session: AsyncSession, _event: OutboxEvent) -> None:
+    async def never_ends(_resources: Resources, _direct: Direct, _told: Sequence[OutboxEvent]) -> None:
         await asyncio.Event().wait()
 
     (event_id,) = await outbox.put("thing.slow")
@@ -213,7 +200,7 @@ async def test_any_failure_of_a_subscriber_is_survived(
 ) -> None:
     """The relay notes the class of what was raised."""
 
-    async def fail(_resources: Resources, _session: AsyncSession, _event: OutboxEvent) -> None:
+    async def fail(_resources: Resources, _direct: Direct, _told: Sequence[OutboxEvent]) -> None:
         raise failure
 
     (event_id,) = await outbox.put("thing.made")

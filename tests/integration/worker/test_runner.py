@@ -60,7 +60,7 @@ def logged(process: TelemedProcess, name: str) -> bool:
 
 async def test_workers_that_are_killed_lose_nothing(platform_processes: Platform, owner: asyncpg.Connection) -> None:
     """SIGKILL in the middle of the work, several times; the next ones do the rest, each event with effect once."""
-    await owner.execute(EVENTS, 1500)
+    await owner.execute(EVENTS, 15_000)
     await owner.execute(RECORDS, 12_000)
     for _ in range(3):
         worker = await platform_processes.work()
@@ -71,16 +71,16 @@ async def test_workers_that_are_killed_lose_nothing(platform_processes: Platform
 
         await until(has_begun)
         await platform_processes.stop(worker, signal.SIGKILL)
-    assert not await is_done(owner, 1500, 12_000), "killed in the middle, not at the end"
+    assert not await is_done(owner, 15_000, 12_000), "killed in the middle, not at the end"
     # What the dead had claimed is due when its lease runs out; the test does not wait for that.
     await owner.execute("UPDATE platform.outbox SET available_at = now() WHERE delivered_at IS NULL")
     await platform_processes.work()
     await platform_processes.work()
-    await until(lambda: is_done(owner, 1500, 12_000))
+    await until(lambda: is_done(owner, 15_000, 12_000))
     row = await owner.fetchrow("SELECT min(seq) AS first, max(seq) AS last, count(DISTINCT record_id) FROM audit.chain")
     assert row is not None
     assert tuple(row) == (1, 12_000, 12_000)
-    assert await owner.fetchval("SELECT count(*) FROM platform.handled_events") == 1500
+    assert await owner.fetchval("SELECT count(*) FROM platform.handled_events") == 15_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -105,7 +105,7 @@ async def test_a_worker_that_ends_delivers_what_it_has_leased(
     platform_processes: Platform, owner: asyncpg.Connection
 ) -> None:
     """SIGTERM in the middle of a batch: nothing waits for a lease to run out afterwards."""
-    await owner.execute(EVENTS, 3000)
+    await owner.execute(EVENTS, 20_000)
     worker = await platform_processes.work()
 
     async def has_begun() -> bool:

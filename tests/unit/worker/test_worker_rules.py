@@ -1,12 +1,22 @@
 """When things are tried again."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemed.kernel.database import COMMIT_TIMEOUT_SECONDS
-from telemed.worker.rules import DELIVERY_BOUND, LEASE, MAX_ATTEMPTS, is_worn_out, job_pause, retry_pause
+from telemed.worker.rules import (
+    COMMIT_BOUND,
+    DELIVERY_BOUND,
+    GROUP_BOUND,
+    LEASE,
+    MAX_ATTEMPTS,
+    has_time,
+    is_worn_out,
+    job_pause,
+    retry_pause,
+)
 
 chances = st.floats(0, 1, exclude_max=True)
 
@@ -36,9 +46,18 @@ def test_an_event_is_worn_out_after_the_last_attempt() -> None:
     assert [is_worn_out(n) for n in (1, MAX_ATTEMPTS - 1, MAX_ATTEMPTS)] == [False, False, True]
 
 
-def test_a_delivery_ends_before_its_lease() -> None:
-    """With the longest commit on top."""
-    assert DELIVERY_BOUND + timedelta(seconds=COMMIT_TIMEOUT_SECONDS) < LEASE
+def test_a_group_and_each_of_its_events_alone_end_before_the_lease() -> None:
+    """With the longest commit on top of both."""
+    assert GROUP_BOUND + COMMIT_BOUND + DELIVERY_BOUND + COMMIT_BOUND < LEASE
+    assert timedelta(seconds=COMMIT_TIMEOUT_SECONDS) == COMMIT_BOUND
+
+
+def test_a_delivery_begins_only_if_it_ends_before_the_lease() -> None:
+    """At the last instant and after it."""
+    bound = timedelta(seconds=30)
+    now = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    assert has_time(bound, now=now, leased_until=now + bound + COMMIT_BOUND)
+    assert not has_time(bound, now=now + timedelta.resolution, leased_until=now + bound + COMMIT_BOUND)
 
 
 @given(st.integers(0, 10_000), chances)

@@ -1,5 +1,6 @@
 """The directory's SQL."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Text, and_, any_, cast, func, literal, select, text, tuple_
@@ -8,7 +9,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.doctors.models import Doctor
 from telemed.contracts.ids import DoctorId
+from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
+
+# What the doctors among these are. Index: doctors_pkey.
+_SPECIALIZATIONS = "SELECT id, specialization FROM booking.doctors WHERE id = ANY($1::uuid[])"
+
+# Lists an entry, or takes it off the list; locks its row. Index: doctors_pkey.
+_LIST = "UPDATE booking.doctors SET is_listed = $2 WHERE id = $1 RETURNING specialization"
 
 
 async def doctor_for_update(session: AsyncSession, doctor_id: UUID) -> Doctor | None:
@@ -23,6 +31,18 @@ async def doctor_by_id(session: AsyncSession, doctor_id: DoctorId) -> Doctor | N
     """Look an entry up, listed or not."""
     found: Doctor | None = await session.scalar(select(Doctor).where(col(Doctor.id) == doctor_id))
     return found
+
+
+async def specializations_of(direct: Direct, doctor_ids: Collection[DoctorId]) -> dict[DoctorId, str]:
+    """Look entries up, listed or not; leaves out who has none."""
+    rows = await direct.rows(_SPECIALIZATIONS, list(doctor_ids))
+    return {DoctorId(row["id"]): row["specialization"] for row in rows}
+
+
+async def note_listing(direct: Direct, doctor_id: DoctorId, *, is_listed: bool) -> str | None:
+    """Have the entry listed or not; gives its specialization, None if there is no entry."""
+    rows = await direct.changes(_LIST, doctor_id, is_listed)
+    return rows[0]["specialization"] if rows else None
 
 
 async def is_shown_doctor(session: AsyncSession, doctor_id: DoctorId) -> bool:
