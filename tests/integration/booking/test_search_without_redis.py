@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -17,9 +18,10 @@ from tests.support.waiting import until
 
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import SlotShelf
+from telemed.kernel.cache.breaker import OPENS_AFTER
 from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
-from telemed.local.valkey import ValkeyServer
+from telemed.local.valkey import ValkeyServer, start_valkey
 
 
 @pytest.fixture
@@ -260,13 +262,15 @@ async def test_searches_leave_connections_to_bookings(
 async def test_without_redis_no_more_searches_are_let_in_than_can_be_answered_soon(
     people: People, clinic: Clinic, valkey: ValkeyServer, held: Held, resources: Resources
 ) -> None:
-    """The rest is told at once when to come again; when Redis is back, everybody is let in again."""
+    """The rest is told at once when to come again."""
     client, room = people.nobody.client, 10 * (resources.settings.database_pool_size // 2)
     search = resources.part(SlotSearch)
     assert search.room() is None
     valkey.stop()
     held.may_go_on.set()
-    assert (await client.get("/booking/slots/search?limit=7")).status_code == 200
+    for number in range(OPENS_AFTER):
+        assert search.room() is None, "one failure is no outage"
+        assert (await client.get(f"/booking/slots/search?limit={number + 1}")).status_code == 200
     assert search.room() == room
     held.may_go_on.clear()
 
@@ -280,6 +284,27 @@ async def test_without_redis_no_more_searches_are_let_in_than_can_be_answered_so
     held.may_go_on.set()
     answered = [await search for search in waiting]
     assert sum(reply.status_code == 200 for reply in answered) == room
+
+
+async def test_when_redis_is_back_everybody_is_let_in_again(
+    people: People, valkey: ValkeyServer, resources: Resources
+) -> None:
+    """The first search that finds it ends the bound."""
+    client, search = people.nobody.client, resources.part(SlotSearch)
+    port, password = valkey.port, valkey.password
+    valkey.stop()
+    for number in range(OPENS_AFTER):
+        await client.get(f"/booking/slots/search?limit={number + 1}")
+    assert search.room() is not None
+    with servers.server_folder("telemed-valkey-") as (folder, guard):
+        start_valkey(folder / "valkey", guard, port=port, password=password)
+        numbers = count(OPENS_AFTER + 1)
+
+        async def is_let_in() -> bool:
+            await client.get(f"/booking/slots/search?max_fee_minor={next(numbers)}")
+            return search.room() is None
+
+        await until(is_let_in, pause_seconds=0.2)
 
 
 async def test_a_load_whose_turn_does_not_come_says_so(

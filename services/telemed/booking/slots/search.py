@@ -13,6 +13,7 @@ from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import SlotShelf, page_key
 from telemed.kernel.cache.aside import CacheAside, Loaded
+from telemed.kernel.cache.breaker import OPENS_AFTER
 from telemed.kernel.direct import Direct
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
@@ -36,7 +37,7 @@ class SlotSearch:
         self._loads_at_once = max(1, resources.settings.database_pool_size // 2)
         self._free = asyncio.Semaphore(self._loads_at_once)
         self._wait_at_most_seconds = resources.settings.database_pool_timeout_seconds
-        self._has_redis = True  # when the last load was begun
+        self._loads_without_redis = 0  # in a row
         fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
         self._pages = CacheAside(
             "slot_search",
@@ -54,8 +55,9 @@ class SlotSearch:
         return partial(self._recall.ask, answer) if answer is not None else None
 
     def room(self) -> int | None:
-        """Give how many searches may be under way at most just now; None if that is no matter of Redis."""
-        return None if self._has_redis else _ROOM_FOR_EACH * self._loads_at_once
+        """Give how many searches may be under way at most just now; None while Redis bears them."""
+        # As many failures as make others believe that it is gone; one may be a hiccup.
+        return None if self._loads_without_redis < OPENS_AFTER else _ROOM_FOR_EACH * self._loads_at_once
 
     async def find(self, query: SearchSlots, *, asked: bytes) -> tuple[bytes, timedelta | None]:
         """Give the page as JSON; its age too, when the primary could not be asked and an older state had to do.
@@ -73,7 +75,7 @@ class SlotSearch:
         key, doings = page_key(query), self._shelf.doings
 
         async def load(version: str | None) -> Loaded[SlotPage]:
-            self._has_redis = version is not None
+            self._loads_without_redis = self._loads_without_redis + 1 if version is None else 0
             async with self._turn():
                 served = await self._reads.read_directly(
                     lambda direct: self._load(direct, query, after, query.limit + spare),
