@@ -19,6 +19,7 @@ OTHERS: dict[str, frozenset[str]] = {
     # Prometheus, of every target
     "up": _PROBED,
     "scrape_samples_scraped": frozenset({"job"}),
+    "scrape_duration_seconds": frozenset({"job"}),
     "ALERTS": frozenset({"alertname", "alertstate", "severity", "area"}),
     # every process, of itself
     "process_cpu_seconds_total": frozenset(),

@@ -23,7 +23,7 @@ ELSEWHERE = {
     "cnpg_": "CloudNativePG's exporter in the poolers",
 }
 # Prometheus' own, of every target it has; a label `probe` only targets of the blackbox exporter have.
-OF_TARGETS = ("up", "scrape_samples_scraped")
+OF_TARGETS = ("up", "scrape_samples_scraped", "scrape_duration_seconds")
 # The client library's, of a process; only Linux tells it. Not in the page's table, as Prometheus defines them.
 OF_PROCESS = "process_"
 
