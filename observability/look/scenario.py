@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from observability.look.receiver import Call
+from observability.look.runbooks import page_of, queries_of, silent
 from observability.look.stack import Stack
 from observability.look.table import Fault
 from observability.look.traffic import Traffic
@@ -26,7 +27,8 @@ class Outcome:
     """What came of a fault. Times are seconds, from its beginning and from its end; None: it did not come.
 
     *also* are pages that came besides and may; *others* those that may not; *tickets* whatever came as a ticket.
-    *called_again*: how often the expected alert was over and came back before it was over for good.
+    *called_again*: how often the expected alert was over and came back before it was over for good. *runbook*: the
+    alert's page; *pasted*: how many queries it has; *silent*: those that said nothing while the fault was there.
     """
 
     fault: str
@@ -40,6 +42,9 @@ class Outcome:
     over_after_seconds: float | None
     must_end: bool = True
     called_again: int = 0
+    runbook: str = ""
+    pasted: int = 0
+    silent: tuple[str, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -64,6 +69,10 @@ class Watch:
             called = await self._until(fault.within_seconds, lambda: self._called(fault, begun))
             after = "NOBODY was called" if called is None else f"called after {called - begun:.0f} s"
             self.say(f"{after}: {fault.expected}")
+            page = page_of(fault.expected)
+            queries = queries_of(page)
+            quiet = await asyncio.to_thread(silent, queries, self.stack.ask)
+            self.say(f"its runbook {page.stem}: {len(queries) - len(quiet)} of {len(queries)} queries say something")
             await self._until(begun + fault.lasts_seconds - time.monotonic(), lambda: None)
         self.say("the fault is taken away")
         ended, over = time.monotonic(), None
@@ -73,7 +82,8 @@ class Watch:
             )
             if over is not None:
                 self.say(f"over for good {over - ended:.0f} s after the fault")
-        return self._outcome(fault, begun, _rounded(called, begun), _rounded(over, ended))
+        outcome = self._outcome(fault, begun, _rounded(called, begun), _rounded(over, ended))
+        return replace(outcome, runbook=page.stem, pasted=len(queries), silent=quiet)
 
     def _outcome(self, fault: Fault, begun: float, called_after: float | None, over_after: float | None) -> Outcome:
         pages, tickets = (

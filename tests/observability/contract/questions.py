@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[3]
 RULES = ROOT / "charts" / "telemed-observability" / "rules"
 BOARDS = ROOT / "charts" / "telemed-observability" / "dashboards"
 RUNBOOKS = ROOT / "observability" / "runbooks"
-_BLOCK = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Also inside of a list, where it is indented.
+_BLOCK = re.compile(r"^ *```promql\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _CONDITIONS = {">", ">=", "<", "<=", "==", "!=", "unless", "and"}
 # What Grafana puts in before it asks; the test's run is short.
 _VARIABLES = {"$__rate_interval": "1m", "$__range": "5m", "$namespace": "local", "$service": ".*"}

@@ -25,6 +25,7 @@ from observability.look.configuration import (
 from observability.look.damage import THAW
 from observability.look.receiver import Call, receiving
 from observability.look.report import keep, table
+from observability.look.runbooks import page_of, queries_of, silent
 from observability.look.scenario import Outcome, comebacks, over_since
 from observability.look.stack import FAULTS as PATCHES
 from observability.look.table import FAULTS
@@ -111,6 +112,14 @@ def test_every_fault_calls_for_an_alert_that_exists() -> None:
     for fault in FAULTS.values():
         assert fault.expected in alerts[fault.receiver], fault.name
         assert fault.allowed <= alerts["page"], fault.name
+
+
+def test_whoever_is_called_finds_queries_to_paste() -> None:
+    """In the page that the alert names; also those that stand inside of a list."""
+    for fault in FAULTS.values():
+        assert queries_of(page_of(fault.expected)), fault.name
+    assert "max by (server) (telemed_database_breaker_open)" in queries_of(page_of("TelemedAvailabilityBurnsFast"))
+    assert silent(["a", "b"], {"a": [], "b": [{"value": [0, "0"]}]}.__getitem__) == ("a",)
 
 
 def test_who_is_called_is_remembered() -> None:
