@@ -130,7 +130,7 @@ def _listening() -> Iterator[tuple[str, Told]]:
 
 def _faster(document: Document, address: str, *, tells: bool) -> Document:
     route = document["route"]
-    for one in (route, *route["routes"]):
+    for one in (route, *route["routes"], *(child for parent in route["routes"] for child in parent.get("routes", []))):
         for name in ("group_wait", "group_interval", "repeat_interval"):
             one[name] = _shorter(one[name])
     for receiver in document["receivers"]:

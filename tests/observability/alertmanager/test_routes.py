@@ -50,6 +50,26 @@ def test_the_watchdog_comes_often_and_alone() -> None:
     assert (watchdog.group_wait, watchdog.group_interval, watchdog.repeat_interval) == ("1s", "1m", "1m")
 
 
+def test_what_burns_waits_for_what_makes_it_burn() -> None:
+    """The cause is known after its `for` and a look of Prometheus, 15 s later at most; else one fault calls twice."""
+    (of_objectives,) = (one for route in plain_routing().route.routes for one in route.routes)
+    assert of_objectives.matchers == {("slo", "=~", ".+")}
+    causes = {
+        value
+        for rule in plain_routing().inhibitions
+        if ("slo", "=~", ".+") in rule.target
+        for _, _, value in rule.source
+    }
+    assert causes
+    for alert in all_alerts():
+        if alert.name in causes:
+            assert _seconds(of_objectives.group_wait) >= _seconds(alert.rule["for"]) + 15
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
+
+
 @pytest.mark.parametrize("rule", plain_routing().inhibitions, ids=lambda rule: str(sorted(rule.target)))
 def test_an_inhibition_speaks_of_alerts_that_exist(rule: Inhibition) -> None:
     """A misspelt name would hold nothing back."""
