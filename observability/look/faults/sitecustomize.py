@@ -65,7 +65,7 @@ def _in_force() -> list[str]:
 def _faulty_edge(*arguments: Any) -> Any:
     edge: Any = _at_the_edge(*arguments)
     edge._app, edge._sampled_app = _Faulty(edge._app), _Faulty(edge._sampled_app)
-    edge.express = None  # the short way would lead past the faults
+    edge.express, edge.straight = None, {}  # the short ways would lead past the faults: searches' and bookings'
     return edge
 
 
