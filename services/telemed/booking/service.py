@@ -42,7 +42,7 @@ SERVICE = Service(
         "GET /booking/doctors/{doctor_id}": Priority.BROWSING,
     },
     memories={"/booking/slots/search": SlotSearch},
-    straight=("POST /booking/slots/book",),
+    straight=("POST /booking/slots/book", "GET /booking/slots/search"),
     jobs=JOBS,
     subscriptions=SUBSCRIPTIONS,
     open_parts=_open_parts,

@@ -115,6 +115,10 @@ class PublicReads(AccessRule):
 
     async def __call__(self, request: Request) -> Work:
         """Make the request's `Work`."""
+        return self.begin_read(request)
+
+    def begin_read(self, request: Request) -> Work:
+        """Make the `Work` of a request on whichever way (kernel/http/straight.py)."""
         return self.begin(request, None)
 
 

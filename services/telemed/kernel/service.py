@@ -31,7 +31,7 @@ class Service:
     priorities: Mapping[str, Priority] = field(default_factory=dict)
     # What answers GET requests of a path from memory (kernel/http/express.py); made by `open_parts`.
     memories: Mapping[str, type["Memory"]] = field(default_factory=dict)
-    # Writes that are hot enough to pass FastAPI by (kernel/http/straight.py), by method and path.
+    # Requests that are hot enough to pass FastAPI by (kernel/http/straight.py), by method and path.
     straight: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()

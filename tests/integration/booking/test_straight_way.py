@@ -17,7 +17,7 @@ from telemed.booking.service import SERVICE
 from telemed.contracts.access import PatientWrites
 from telemed.kernel.http.app import build_api
 from telemed.kernel.http.exchange import Exchange
-from telemed.kernel.http.straight import StraightWay, straight_ways
+from telemed.kernel.http.straight import StraightRead, StraightWrite, straight_ways
 from telemed.kernel.http.strict_json import StrictRoute
 from telemed.kernel.resources import Resources
 
@@ -36,15 +36,19 @@ class Served:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """Counts."""
-    counts, serve = Served(), StraightWay.serve
+    counts = Served()
 
-    async def counted(way: StraightWay, scope: Any, exchange: Exchange) -> bool:
-        is_served = await serve(way, scope, exchange)
-        counts.straight += is_served
-        counts.ordinary += not is_served
-        return is_served
+    def counted(serve: Any) -> Any:
+        async def count(way: Any, scope: Any, exchange: Exchange) -> bool:
+            is_served: bool = await serve(way, scope, exchange)
+            counts.straight += is_served
+            counts.ordinary += not is_served
+            return is_served
 
-    monkeypatch.setattr(StraightWay, "serve", counted)
+        return count
+
+    for kind in (StraightWrite, StraightRead):
+        monkeypatch.setattr(kind, "serve", counted(kind.serve))
     return counts
 
 
@@ -266,3 +270,68 @@ async def test_a_way_that_leads_nowhere_is_found_at_the_start(resources: Resourc
     app = build_api([SERVICE], resources, with_platform_routes=False)
     with pytest.raises(ValueError, match="/booking"):
         straight_ways(app, [replace(SERVICE, straight=(name,))])
+
+
+DOCTOR_ID = "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"
+SEARCHES = [
+    "",
+    "?limit=1",
+    "?specialization=Nephrology&language=EN&max_fee_minor=70000&limit=3",
+    "?from=2026-11-24T09:00:00%2B05:30&to=2026-11-30T00:00:00Z",
+    f"?doctor_id={DOCTOR_ID}",
+    "?specialization=Zahn%C3%A4rzte+%26+Co",
+    "?specialization=%ff",
+    "?&&limit=1",
+    "?cursor=AAAA",
+    "?from=2026-11-30T00:00:00Z&to=2026-11-24T09:00:00Z",
+]
+ODD_SEARCHES = [
+    "?limit=0",
+    "?limit=1&limit=2",
+    "?limit=",
+    "?limit=one",
+    "?Limit=1",
+    "?specialization=" + "x" * 81,
+    "?specialization=%00",
+    "?unknown=1",
+    "?starts_from=2026-11-24T09:00:00Z",
+    "?from=yesterday",
+    "?doctor_id=me",
+    "?max_fee_minor=-1",
+    "?cursor=" + "x" * 600,
+    "?limit",
+    "?limit=1;limit=2",
+    "?wanted=1",
+]
+
+
+async def found_both_ways(app: BehindExpress, api: httpx.AsyncClient, query: str) -> list[tuple[Any, ...]]:
+    """Search on the straight way and on the ordinary one."""
+    ways, app.edge.express = app.edge.straight, None
+    told_each = []
+    for offered in (ways, {}):
+        app.edge.straight = offered
+        told_each.append(told(await api.get(f"/booking/slots/search{query}")))
+    app.edge.straight = ways
+    return told_each
+
+
+@pytest.mark.parametrize("query", SEARCHES)
+async def test_a_regular_search_goes_straight_and_is_told_the_same(
+    app: BehindExpress, api: httpx.AsyncClient, clinic: Clinic, served: Served, query: str
+) -> None:
+    """What it finds, and what is wrong with it in the endpoint's eyes."""
+    await clinic.slots(await clinic.doctor(specialization="Nephrology"), 4)
+    straight, ordinary = await found_both_ways(app, api, query)
+    assert straight == ordinary
+    assert served == Served(straight=1)
+
+
+@pytest.mark.parametrize("query", ODD_SEARCHES)
+async def test_an_odd_search_is_left_to_the_ordinary_way(
+    app: BehindExpress, api: httpx.AsyncClient, served: Served, query: str
+) -> None:
+    """Which knows what is wrong, if anything is."""
+    straight, ordinary = await found_both_ways(app, api, query)
+    assert straight == ordinary
+    assert served == Served(ordinary=1)
