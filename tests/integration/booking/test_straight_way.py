@@ -289,6 +289,8 @@ ODD_SEARCHES = [
     "?limit=0",
     "?limit=1&limit=2",
     "?limit=",
+    "?specialization=",
+    "?specialization=&limit=1",
     "?limit=one",
     "?Limit=1",
     "?specialization=" + "x" * 81,

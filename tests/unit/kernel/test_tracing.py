@@ -18,8 +18,10 @@ from tests.support.events import LoggedEvents
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.budget import Budget
 from telemed.kernel.telemetry.context import Trace, begin_trace
-from telemed.kernel.telemetry.export import QUEUE, BoundedProcessor, WatchedExporter, redacted
+from telemed.kernel.telemetry.export import QUEUE, AnySpan, BoundedProcessor, WatchedExporter, redacted
 from telemed.kernel.telemetry.metrics import Metrics
+from telemed.kernel.telemetry.noted import NotedSpan
+from telemed.kernel.telemetry.otlp import encoded
 from telemed.kernel.telemetry.rendering import Done
 from telemed.kernel.telemetry.spans import Kind, look_at, look_away, span
 from telemed.kernel.telemetry.tracing import Tracing
@@ -179,7 +181,7 @@ class Destination(SpanExporter):
 
     def __init__(self, *answers: SpanExportResult | Exception) -> None:
         self.answers = list(answers)
-        self.got: list[ReadableSpan] = []
+        self.got: list[AnySpan] = []
 
     def export(self, spans: Any) -> SpanExportResult:
         self.got += spans
@@ -225,6 +227,20 @@ def test_only_what_is_on_the_list_leaves_the_process() -> None:
     assert dict(left.attributes or {}) == {"http.route": "/a"}
     assert left.status.status_code is StatusCode.ERROR
     assert "secret" not in left.to_json()
+
+
+def test_our_own_notes_are_held_to_the_same_list() -> None:
+    """Whatever somebody notes one day; for a file and for a collector."""
+    noted = NotedSpan(
+        "x", Kind.SERVER, {"url.path": "/secret", "http.route": "/a"}, b"t" * 16, b"s" * 8, None, False, 1, 2, None
+    )
+    exporter = WatchedExporter(destination := Destination(), Metrics())
+    exporter.export([noted])
+    (left,) = destination.got
+    assert isinstance(left, NotedSpan)
+    assert left.attributes == {"http.route": "/a"}
+    assert b"secret" not in encoded(left)
+    assert redacted(left) is left
 
 
 def test_what_a_caller_adds_to_its_trace_stays_here() -> None:

@@ -149,10 +149,10 @@ class StraightRead:
         self._endpoint = _Endpoint(app, route)
 
     async def serve(self, scope: Scope, exchange: Exchange) -> bool:
-        """Answer a request each of whose parameters is known, given once, not empty and as the model wants it."""
+        """Answer a request each of whose parameters is known, given once and as the model wants it."""
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         values = dict(pairs)
-        if len(values) < len(pairs) or not self._names.issuperset(values) or not all(values.values()):
+        if len(values) < len(pairs) or not self._names.issuperset(values):
             return False
         wanted = _validated(self._wanted, values, "query")
         if wanted is None:
