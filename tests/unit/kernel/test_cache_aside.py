@@ -265,6 +265,19 @@ async def test_a_lost_store_costs_one_load_at_a_time(
     assert counted(metrics, "error") == 1000
 
 
+def test_processes_do_not_refresh_together(store: MemoryStore, clock: ManualClock, metrics: Metrics) -> None:
+    """Each draws the moment for itself: one of them has a new entry there before the others think of it."""
+    first, second = [
+        CacheAside("test", store, fresh_for=FRESH, stale_for=STALE, clock=clock, metrics=metrics) for _ in range(2)
+    ]
+    loaded_at = clock.now()
+    for number in range(20):
+        due_at = first.refresh_due_at(str(number), loaded_at)
+        assert loaded_at + FRESH * 0.8 <= due_at <= loaded_at + FRESH
+        assert first.refresh_due_at(str(number), loaded_at) == due_at, "drawn again at each look"
+        assert second.refresh_due_at(str(number), loaded_at) != due_at
+
+
 async def test_entries_do_not_expire_together(store: MemoryStore, clock: ManualClock, metrics: Metrics) -> None:
     """Those that were stored in one instant are refreshed over a fifth of their time."""
     cache: CacheAside[int] = CacheAside("test", store, fresh_for=FRESH, stale_for=STALE, clock=clock, metrics=metrics)
