@@ -7,7 +7,9 @@ answer counting was a tenth of the whole. Names, labels and exemplars are as the
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -15,6 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+S = TypeVar("S")
 _Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 
@@ -29,34 +32,6 @@ class Tally:
     def inc(self, by: float = 1.0) -> None:
         """Count."""
         self.value += by
-
-
-class Tallies(Collector):
-    """A counter with labels; *name* ends with `_total`."""
-
-    kind = "counter"
-
-    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
-        self.name = name
-        self.label_names = tuple(labels)
-        self._documentation = documentation
-        self._series: dict[tuple[str, ...], Tally] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> Tally:
-        """Give the series of these labels, at zero if it is new."""
-        series = self._series.get(values)
-        if series is None:
-            _require(self, values)
-            series = self._series[values] = Tally()
-        return series
-
-    def collect(self) -> Iterable[Metric]:
-        """Give what was counted so far."""
-        family = CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
-        for values, series in self._series.items():
-            family.add_metric(values, series.value)
-        return [family]
 
 
 class Timing:
@@ -79,7 +54,51 @@ class Timing:
             self.examples[bucket] = Exemplar(dict(exemplar), seconds, time.time())
 
 
-class Timings(Collector):
+class _Family(Collector, Generic[S]):
+    """One metric: its series, by the values of their labels."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        new_series: Callable[[], S],
+        registry: CollectorRegistry,
+    ) -> None:
+        self.name = name
+        self.label_names = tuple(labels)
+        self._documentation = documentation
+        self._new_series = new_series
+        self._series: dict[tuple[str, ...], S] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> S:
+        """Give the series of these labels, at zero if it is new."""
+        series = self._series.get(values)
+        if series is None:
+            if len(values) != len(self.label_names) or not all(isinstance(value, str) for value in values):
+                raise ValueError(f"{self.name} has the labels {self.label_names}, and their values are strings")
+            series = self._series[values] = self._new_series()
+        return series
+
+
+class Tallies(_Family[Tally]):
+    """A counter with labels; *name* ends with `_total`."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        super().__init__(name, documentation, labels, Tally, registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Give what was counted so far."""
+        family = CounterMetricFamily(self.name, self._documentation, labels=self.label_names)
+        for values, series in self._series.items():
+            family.add_metric(values, series.value)
+        return [family]
+
+
+class Timings(_Family[Timing]):
     """A histogram of seconds with labels."""
 
     kind = "histogram"
@@ -92,21 +111,8 @@ class Timings(Collector):
         buckets: Sequence[float],
         registry: CollectorRegistry,
     ) -> None:
-        self.name = name
-        self.label_names = tuple(labels)
-        self._documentation = documentation
-        self._edges = tuple(buckets)
+        super().__init__(name, documentation, labels, partial(Timing, tuple(buckets)), registry)
         self._names = [_go_string(edge) for edge in (*buckets, float("inf"))]
-        self._series: dict[tuple[str, ...], Timing] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> Timing:
-        """Give the series of these labels, empty if it is new."""
-        series = self._series.get(values)
-        if series is None:
-            _require(self, values)
-            series = self._series[values] = Timing(self._edges)
-        return series
 
     def collect(self) -> Iterable[Metric]:
         """Give what was observed so far."""
@@ -128,8 +134,3 @@ class Timings(Collector):
 def _go_string(edge: float) -> str:
     name: str = floatToGoString(edge)  # type: ignore[no-untyped-call]  # the library has no types here
     return name
-
-
-def _require(family: Tallies | Timings, values: tuple[str, ...]) -> None:
-    if len(values) != len(family.label_names) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{family.name} has the labels {family.label_names}, and their values are strings")
