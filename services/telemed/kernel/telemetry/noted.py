@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from telemed.kernel.telemetry.spans import Attributes, Kind
 
+SCOPE = InstrumentationScope("telemed")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
@@ -44,6 +46,7 @@ def readable(span: NotedSpan, resource: Resource) -> ReadableSpan:
         status=Status(StatusCode.UNSET if span.error is None else StatusCode.ERROR),
         start_time=span.started_ns,
         end_time=span.ended_ns,
+        instrumentation_scope=SCOPE,
     )
 
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
 
-from telemed.kernel.telemetry.noted import NotedSpan
+from telemed.kernel.telemetry.noted import SCOPE, NotedSpan
 from telemed.kernel.telemetry.spans import Attributes, Value
 
 # Field number and wire type of each field, as protobuf writes them.
@@ -53,16 +53,17 @@ class Encoder:
     """Encodes the spans of one process."""
 
     def __init__(self, resource: Resource) -> None:
-        # The SDK's encoding of a request with an empty span, without that span.
-        (shell,) = encode_spans(
-            [ReadableSpan("", SpanContext(1, 1, is_remote=False), resource=resource)]
-        ).resource_spans
-        del shell.scope_spans[:]
-        self._resource = shell.SerializeToString()
+        # The SDK's encoding of a request with an empty span, without that span: there are collectors that need the
+        # scope of spans to be named.
+        empty = ReadableSpan("", SpanContext(1, 1, is_remote=False), resource=resource, instrumentation_scope=SCOPE)
+        (shell,) = encode_spans([empty]).resource_spans
+        (scope,) = shell.scope_spans
+        del scope.spans[:], shell.scope_spans[:]
+        self._resource, self._scope = shell.SerializeToString(), scope.SerializeToString()
 
     def request(self, spans: Iterable[NotedSpan]) -> bytes:
         """Give the message that a collector takes."""
-        scope = b"".join(_sized(_SPANS, encoded(span)) for span in spans)
+        scope = self._scope + b"".join([_sized(_SPANS, encoded(span)) for span in spans])
         return _sized(_RESOURCE_SPANS, self._resource + _sized(_SCOPE_SPANS, scope))
 
 
