@@ -1,6 +1,7 @@
 """Faults put into a running platform, and who is called: how soon, for what, and whether it ends."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -65,17 +66,17 @@ class Watch:
         """Put the fault in until somebody is called, take it away, and wait until that is over."""
         begun = time.monotonic()
         self.say(f"FAULT: {fault.what}")
-        async with fault.damage(self.stack):
-            called = await self._until(fault.within_seconds, lambda: self._called(fault, begun))
-            after = "NOBODY was called" if called is None else f"called after {called - begun:.0f} s"
-            self.say(f"{after}: {fault.expected}")
-            page = page_of(fault.expected)
-            queries = queries_of(page)
+        page = page_of(fault.expected)
+        queries = queries_of(page)
+        async with contextlib.AsyncExitStack() as damage:
+            await damage.enter_async_context(fault.damage(self.stack))
+            called, gone = await self._until_called(fault, begun, damage)
             quiet = await asyncio.to_thread(silent, queries, self.stack.ask)
             self.say(f"its runbook {page.stem}: {len(queries) - len(quiet)} of {len(queries)} queries say something")
             await self._until(begun + fault.lasts_seconds - time.monotonic(), lambda: None)
-        self.say("the fault is taken away")
-        ended, over = time.monotonic(), None
+        if gone is None:
+            self.say("the fault is taken away")
+        ended, over = gone or time.monotonic(), None
         if called is not None and fault.ends:
             over = await self._until(
                 OVER_WITHIN_SECONDS, lambda: over_since(self._courses(fault, begun), time.monotonic())
@@ -84,6 +85,24 @@ class Watch:
                 self.say(f"over for good {over - ended:.0f} s after the fault")
         outcome = self._outcome(fault, begun, _rounded(called, begun), _rounded(over, ended))
         return replace(outcome, runbook=page.stem, pasted=len(queries), silent=quiet)
+
+    async def _until_called(
+        self, fault: Fault, begun: float, damage: contextlib.AsyncExitStack
+    ) -> tuple[float | None, float | None]:
+        """Give the instants of the call and of the fault's end, if that came first; None: it did not come."""
+        gone = None
+        called = await self._until(
+            min(fault.within_seconds, fault.gone_after_seconds), lambda: self._called(fault, begun)
+        )
+        if called is None and fault.gone_after_seconds < fault.within_seconds:
+            await damage.aclose()
+            gone = time.monotonic()
+            self.say("the fault is gone")
+            left = begun + fault.within_seconds - gone
+            called = await self._until(left, lambda: self._called(fault, begun))
+        after = "NOBODY was called" if called is None else f"called after {called - begun:.0f} s"
+        self.say(f"{after}: {fault.expected}")
+        return called, gone
 
     def _outcome(self, fault: Fault, begun: float, called_after: float | None, over_after: float | None) -> Outcome:
         pages, tickets = (

@@ -9,7 +9,11 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
@@ -24,18 +28,21 @@ from observability.look.configuration import (
     write_targets,
 )
 from observability.look.damage import THAW
-from observability.look.receiver import Call, receiving
+from observability.look.receiver import Call, Calls, receiving
 from observability.look.report import keep, table
 from observability.look.runbooks import page_of, queries_of, silent
-from observability.look.scenario import Outcome, comebacks, over_since
+from observability.look.scenario import Outcome, Watch, comebacks, over_since
 from observability.look.stack import FAULTS as PATCHES
+from observability.look.stack import Stack
 from observability.look.table import FAULTS
-from observability.look.traffic import PATIENTS, flowing
+from observability.look.traffic import PATIENTS, Traffic, flowing
 from tests.support.databases import TestDatabase
 from tests.support.platform import SERVICES_FOLDER, running_platform
 from tests.support.programs import require_program
 from tests.support.settings import make_settings
 from tests.support.waiting import until
+
+from observability.look import scenario
 
 PORTS = {"api-0": 1, "api-1": 2, "worker-0": 3, "alertmanager": 4}
 
@@ -174,6 +181,33 @@ def test_what_comes_back_is_not_over() -> None:
     assert over_since([ended, course((12, True))], 200) is None
     assert over_since([back], 200) is None
     assert [comebacks(one) for one in (ended, back, course((10, True), (70, True)))] == [0, 1, 0]
+
+
+async def test_a_fault_may_be_gone_before_anybody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the call is still waited for, and how long it took to be over counts from the fault's end."""
+    monkeypatch.setattr(scenario, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(scenario, "_SETTLED_SECONDS", 0.01)
+    course: list[str] = []
+    calls = Calls()
+    told = partial(Call, receiver="page", alert=FAULTS["errors"].expected, of="1", summary="It burns.")
+
+    @contextlib.asynccontextmanager
+    async def passing(_: Stack) -> AsyncIterator[None]:
+        course.append("begins")
+        yield
+        course.append("gone")
+        calls.take(told(time.monotonic(), is_firing=True))
+        calls.take(told(time.monotonic() + 0.2, is_firing=False))
+
+    fault = dataclasses.replace(FAULTS["errors"], damage=passing, gone_after_seconds=0.3)
+    stack = SimpleNamespace(calls=calls, ask=lambda _: [1])
+    outcome = await Watch(cast("Stack", stack), cast("Traffic", None), course.append).suffer(fault)
+    assert course.count("gone") == 1
+    assert course.index("the fault is gone") < course.index("called after 0 s: TelemedAvailabilityBurnsFast")
+    assert outcome.held
+    assert outcome.called_after_seconds is not None
+    assert outcome.called_after_seconds >= 0.3
+    assert outcome.over_after_seconds == 0.2
 
 
 def test_the_table_names_who_was_called_besides() -> None:
