@@ -42,8 +42,6 @@ from tests.support.programs import require_program
 from tests.support.settings import make_settings
 from tests.support.waiting import until
 
-from observability.look import scenario
-
 PORTS = {"api-0": 1, "api-1": 2, "worker-0": 3, "alertmanager": 4}
 
 
@@ -183,10 +181,15 @@ def test_what_comes_back_is_not_over() -> None:
     assert [comebacks(one) for one in (ended, back, course((10, True), (70, True)))] == [0, 1, 0]
 
 
+def answered_late(_: str) -> list[int]:
+    time.sleep(0.2)
+    return [1]
+
+
 async def test_a_fault_may_be_gone_before_anybody_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the call is still waited for, and how long it took to be over counts from the fault's end."""
-    monkeypatch.setattr(scenario, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(scenario, "_SETTLED_SECONDS", 0.01)
+    monkeypatch.setattr("observability.look.scenario._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("observability.look.scenario._SETTLED_SECONDS", 0.01)
     course: list[str] = []
     calls = Calls()
     told = partial(Call, receiver="page", alert=FAULTS["errors"].expected, of="1", summary="It burns.")
@@ -197,17 +200,18 @@ async def test_a_fault_may_be_gone_before_anybody_is_called(monkeypatch: pytest.
         yield
         course.append("gone")
         calls.take(told(time.monotonic(), is_firing=True))
-        calls.take(told(time.monotonic() + 0.2, is_firing=False))
+        calls.take(told(time.monotonic() + 0.5, is_firing=False))
 
     fault = dataclasses.replace(FAULTS["errors"], damage=passing, gone_after_seconds=0.3)
-    stack = SimpleNamespace(calls=calls, ask=lambda _: [1])
+    stack = SimpleNamespace(calls=calls, ask=answered_late)
     outcome = await Watch(cast("Stack", stack), cast("Traffic", None), course.append).suffer(fault)
     assert course.count("gone") == 1
     assert course.index("the fault is gone") < course.index("called after 0 s: TelemedAvailabilityBurnsFast")
     assert outcome.held
     assert outcome.called_after_seconds is not None
     assert outcome.called_after_seconds >= 0.3
-    assert outcome.over_after_seconds == 0.2
+    assert outcome.over_after_seconds is not None
+    assert 0 < outcome.over_after_seconds <= 0.5
 
 
 def test_the_table_names_who_was_called_besides() -> None:

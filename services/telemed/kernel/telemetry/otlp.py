@@ -53,8 +53,8 @@ class Encoder:
     """Encodes the spans of one process."""
 
     def __init__(self, resource: Resource) -> None:
-        # The SDK's encoding of a request with an empty span, without that span: there are collectors that need the
-        # scope of spans to be named.
+        # The SDK's encoding of a request with an empty span, without that span. Its scope may not be
+        # missing: there are collectors that take it for granted.
         empty = ReadableSpan("", SpanContext(1, 1, is_remote=False), resource=resource, instrumentation_scope=SCOPE)
         (shell,) = encode_spans([empty]).resource_spans
         (scope,) = shell.scope_spans
