@@ -18,6 +18,10 @@ _LOOKS = {"1d": "10m", "3d": "10m", "30d": "10m"}
 _COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 # A scrape or two may fail, and the records themselves outlive their source by five minutes.
 _ABSENT_FOR = "5m"
+# The alert that Alertmanager holds back every budget for, while it fires: until the windows of five minutes have
+# forgotten its outage. The long pair remembers longer, and would call once more for what was told.
+_TOLD_BY = "TelemedPrimaryLost"
+_FORGOTTEN_AFTER = "5m"
 
 Rule = dict[str, Any]  # as Prometheus reads it
 
@@ -120,7 +124,19 @@ def _condition(slo: Slo, pair: Pair) -> str:
         f"(\n  {slo.ratio_series(pair.long)} > {threshold}\n"
         f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
         # Half an event less, as Prometheus extrapolates what it counts.
-        f"  and {bad} > {pair.least_bad - 0.5}\n)"
+        f"  and {bad} > {pair.least_bad - 0.5}\n"
+        f"{_unless_told(slo, pair, threshold)})"
+    )
+
+
+def _unless_told(slo: Slo, pair: Pair, threshold: str) -> str:
+    """Except an outage that somebody was called for already, and that is over: what burns now calls all the same."""
+    if pair.severity is not Severity.PAGE or pair.short == _FORGOTTEN_AFTER:
+        return ""
+    told = f'ALERTS{{alertname="{_TOLD_BY}", alertstate="firing"}}[{pair.short}]'
+    return (
+        f"  unless on (namespace) (\n    group by (namespace) (last_over_time({told}))\n"
+        f"    unless on (namespace) {slo.ratio_series(_FORGOTTEN_AFTER)} > {threshold}\n  )\n"
     )
 
 

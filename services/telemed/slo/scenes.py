@@ -34,6 +34,7 @@ class Scene:
     phases: Sequence[Phase]
     checks: Sequence[Check]
     has_bad: bool = True
+    also: Sequence[dict[str, str]] = ()  # series besides those that the objective is measured by
 
 
 def tests_of(slo: Slo, rules: str) -> dict[str, dict[str, Any]]:
@@ -54,6 +55,7 @@ def _pages(slo: Slo) -> Iterator[Scene]:
     for ratio in _OUTAGES:
         yield _outage(slo, ratio)
     yield _ends(slo)
+    yield from _remembered(slo)
     well = _phase(slo, _LEAD)
     after = _LEAD + _AFTER
     yield _quiet(slo, "objective-just-kept", _just_kept(slo, after))
@@ -96,6 +98,30 @@ def _ends(slo: Slo) -> Scene:
         checks += [_is(slo, namespace, what, end - _SCRAPE, fires=True), _is(slo, namespace, what, gone, fires=False)]
     phases = [_phase(slo, _LEAD), _phase(slo, lasts, Decimal(1)), _phase(slo, _AFTER - lasts)]
     return Scene(namespace, phases, checks)
+
+
+def _remembered(slo: Slo) -> Iterator[Scene]:
+    """End an outage that the page's long pair remembers: told by its cause, it calls no more.
+
+    Another one does, also when it is too small for the pair of an hour.
+    """
+    (pair,) = (pair for pair in PAIRS if pair.severity is Severity.PAGE and pair.short != "5m")
+    lasts = (seconds_until(pair, slo.budget, Decimal(1)) or 0) // _SCRAPE + 120 // _SCRAPE
+    if lasts > _AFTER // 2:
+        return  # a cause that lasts for hours is told of again
+    minute = 60 // _SCRAPE
+    end = _LEAD + lasts
+    again = end + 24 * minute  # before the pair has forgotten it
+    course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 10 * slo.budget)]
+    phases = [_phase(slo, scrapes, bad_ratio) for scrapes, bad_ratio in course]
+    for namespace, state in (("outage-told", "firing"), ("outage-not-yet-told", "pending")):
+        cause = f'ALERTS{{alertname="TelemedPrimaryLost", namespace="{namespace}", alertstate="{state}"}}'
+        since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
+        series = {"series": cause, "values": f"_x{since} 1x{until - since - 1} _x{minute}"}
+        is_told = state == "firing"
+        expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
+        checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
+        yield Scene(namespace, phases, checks, also=[series])
 
 
 def _failing(slo: Slo) -> Iterator[Scene]:
@@ -179,7 +205,7 @@ def _test(slo: Slo, name: str, scrape: int, scenes: Sequence[Scene]) -> Check:
         "input_series": [
             series
             for scene in scenes
-            for series in input_series(slo, scene.namespace, scene.phases, has_bad=scene.has_bad)
+            for series in (*input_series(slo, scene.namespace, scene.phases, has_bad=scene.has_bad), *scene.also)
         ],
         "promql_expr_test": [check for scene in scenes for check in scene.checks],
     }
