@@ -68,7 +68,7 @@ class Openings:
     async def find(
         self, direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
     ) -> list[Opening]:
-        """Give them in the order of time. Index: slots_open_by_time or slots_open_by_doctor."""
+        """Give them in the order of time. Index: slots_search_by_time or slots_search_by_doctor."""
         way = await self._way(direct, wanted, now)
         statement, values = asked(wanted, way, now=now, after=after, limit=limit)
         return [Opening(*row) for row in await direct.rows(statement, *values)]
