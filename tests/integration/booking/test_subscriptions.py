@@ -78,7 +78,7 @@ def bookings(at: datetime, *doctor_ids: UUID) -> list[OutboxEvent]:
 
 
 async def noted(worker: Resources, store: Any, scope: str) -> set[str]:
-    window = shelf._windows(worker.clock.now())[1]
+    window = shelf._window(worker.clock.now())
     return {member.decode() for member in await store.smembers(shelf._gone_key(scope, window))}
 
 

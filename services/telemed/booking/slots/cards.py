@@ -9,7 +9,7 @@ from json.encoder import encode_basestring
 from uuid import UUID
 
 from telemed.booking.slots.openings import Opening
-from telemed.booking.slots.pages import Candidate
+from telemed.booking.slots.pages import Candidate, opening_name
 from telemed.kernel.text import rfc3339
 
 
@@ -21,7 +21,8 @@ def candidates(found: Iterable[Opening]) -> tuple[Candidate, ...]:
         card = cards.get(opening.doctor_id)
         if card is None:
             card = cards[opening.doctor_id] = _doctor_card(opening)
-        made.append(Candidate(opening.id, opening.version, opening.starts_at, _found_slot(opening, card)))
+        name = opening_name(opening.id, opening.version)
+        made.append(Candidate(name, opening.starts_at, _found_slot(opening, card)))
     return tuple(made)
 
 

@@ -12,15 +12,19 @@ from telemed.kernel.paging import Cursor
 class Candidate:
     """An open slot as it was loaded: what is needed to leave it out, to continue after it, and to show it."""
 
-    slot_id: UUID
-    version: int
+    opening: str
     starts_at: datetime
     json: str
 
     @property
-    def opening(self) -> str:
-        """Name this opening of the slot."""
-        return f"{self.slot_id.hex}/{self.version}"
+    def slot_id(self) -> UUID:
+        """The slot."""
+        return UUID(self.opening.partition("/")[0])
+
+
+def opening_name(slot_id: UUID, version: int) -> str:
+    """Name one opening of a slot: one that is cancelled and opens again has a new version."""
+    return f"{slot_id.hex}/{version}"
 
 
 @dataclass(frozen=True, slots=True)

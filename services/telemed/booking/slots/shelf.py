@@ -29,7 +29,7 @@ from itertools import chain
 from typing import Any, Protocol
 from uuid import UUID
 
-from telemed.booking.slots.pages import Candidate, SlotPage, Standing
+from telemed.booking.slots.pages import Candidate, SlotPage, Standing, opening_name
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
@@ -40,12 +40,15 @@ from telemed.kernel.replication.reads import Reads
 from telemed.kernel.telemetry.logs import get_logger
 
 log = get_logger("search")
-_SCHEMA = 2  # of the stored pages; raise it when their form changes
+_SCHEMA = 3  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 _GENERATION_LIVES = timedelta(days=1)
+# Clocks of processes differ by less. If one differs by more, its notes may be overlooked around the end of a window.
+_CLOCKS_AGREE_WITHIN = timedelta(seconds=30)
 # A member of every set of gone notes from its beginning. No opening of a slot is called so.
 _MARK = "complete"
+_OPENING = re.compile(r"[0-9a-f]{32}/[0-9]+")
 _BEGUN = re.compile(r"@([0-9a-f]{1,8})-([0-9a-f]{1,16})$")  # where in the write-ahead log a generation began
 
 
@@ -57,6 +60,11 @@ class GoneSlot:
     version: int
     doctor_id: UUID
     specialization: str
+
+    @property
+    def name(self) -> str:
+        """How notes and pages name it."""
+        return opening_name(self.slot_id, self.version)
 
 
 class SlotChange(Protocol):
@@ -147,7 +155,7 @@ class SlotShelf:
         members: dict[str, set[str]] = {}
         for one in chain.from_iterable(noted):
             for scope in _scopes(one.doctor_id, one.specialization):
-                members.setdefault(scope, set()).add(f"{one.slot_id.hex}/{one.version}")
+                members.setdefault(scope, set()).add(one.name)
 
         def add_to(scope: str, key: str) -> Callable[[Any], None]:  # redis-py types pipelines as Any
             def add(pipe: Any) -> None:
@@ -158,7 +166,7 @@ class SlotShelf:
 
             return add
 
-        keys = {scope: self._gone_keys(scope, now)[1] for scope in members}
+        keys = {scope: _gone_key(scope, _window(now)) for scope in members}
         await self._cache.run_all({key: add_to(scope, key) for scope, key in keys.items()}, urgent=True)
         return [None] * len(noted)
 
@@ -184,7 +192,7 @@ class SlotShelf:
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
-        window = _windows(self._clock.now())[1]
+        window = _window(self._clock.now())
         notes_key = _gone_key(scope, window)
         raw, state = await self._cache.run(key, lambda redis: _read(redis, key, *state_keys(scope), notes_key))
         generation = state[0].decode() if state is not None else await self._begin_generation(scope)
@@ -193,7 +201,7 @@ class SlotShelf:
             return Lookup(None, generation)
         page, loaded_at, made_for = stored
         now = self._clock.now()
-        notes = await self._notes_about(page, scope, now)
+        notes = await self._notes_about(page, scope, now, since=loaded_at)
         left = page.without(notes.gone, now=now)
         is_trusted = loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(loaded_at)
         is_valid = made_for == generation and is_trusted and not left.is_dry(len(page.candidates))
@@ -208,19 +216,21 @@ class SlotShelf:
             "generation": version,
             "loaded_at": entry.loaded_at.isoformat(),
             "has_more": entry.value.has_more,
-            "candidates": [[c.slot_id.hex, c.version, c.starts_at.isoformat()] for c in entry.value.candidates],
+            "candidates": [f"{c.opening} {c.starts_at.isoformat()}" for c in entry.value.candidates],
         }
         # What is shown stands below, a slot to a line, as it is: JSON within JSON costs the most of all of this.
         raw = "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
-        return await self._corrected(key, entry.value, first=lambda pipe: pipe.set(key, raw, px=hard))
+        return await self._corrected(key, entry.value, entry.loaded_at, first=lambda pipe: pipe.set(key, raw, px=hard))
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
-        return await self._corrected(key, value)
+        return await self._corrected(key, value, self._clock.now() - GONE_WINDOW)
 
-    async def _corrected(self, key: str, value: SlotPage, first: Callable[[Any], None] | None = None) -> SlotPage:
+    async def _corrected(
+        self, key: str, value: SlotPage, since: datetime, first: Callable[[Any], None] | None = None
+    ) -> SlotPage:
         now = self._clock.now()
-        notes = await self._notes_about(value, _scope_in(key), now, first=first)
+        notes = await self._notes_about(value, _scope_in(key), now, since=since, first=first)
         if not notes.are_complete_since(now):
             raise CacheUnavailable("notes were lost")
         return value.without(notes.gone, now=now)
@@ -239,7 +249,7 @@ class SlotShelf:
         if standing is None or state[0] != standing.state[0]:
             return None
         now = self._clock.now()
-        notes = await self._notes_about(page, _scope_in(key), now)
+        notes = await self._notes_about(page, _scope_in(key), now, since=standing.loaded_at)
         left = page.without(notes.gone, now=now)
         is_trusted = standing.loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(standing.loaded_at)
         if not is_trusted or left.is_dry(standing.loaded):
@@ -268,7 +278,8 @@ class SlotShelf:
     async def _begin_generation(self, scope: str) -> str:
         wanted = await self._new_generation()
         key = _generation_key(scope)
-        notes_keys = self._gone_keys(scope, self._clock.now())[1:]
+        window = _window(self._clock.now())
+        notes_keys = [_gone_key(scope, begun) for begun in (window, window + 1)]
         await self._cache.run(key, lambda redis: _begin(redis, key, wanted, _state_key(scope), notes_keys))
         return wanted
 
@@ -280,19 +291,27 @@ class SlotShelf:
         return f"{word}@{begun.timeline:x}-{begun.lsn:x}"
 
     async def _notes_about(
-        self, page: SlotPage, scope: str, now: datetime, *, first: Callable[[Any], None] | None = None
+        self,
+        page: SlotPage,
+        scope: str,
+        now: datetime,
+        *,
+        since: datetime,
+        first: Callable[[Any], None] | None = None,
     ) -> "_Notes":
         """Read what is noted of the page; *first* adds to the same question what Redis is to do before."""
         openings = [candidate.opening for candidate in page.candidates]
         if not openings and first is None:
-            return _Notes(set(), frozenset(_windows(now)))
-        # The neighbours of the current window: notes are as old as a page, and clocks of processes differ a little.
-        keys = self._gone_keys(scope, now)
-        answers = await self._cache.run(keys[1], lambda redis: _ask_gone(redis, keys, [*openings, _MARK], first))
+            return _Notes(set(), frozenset())
+        # What was noted before *since* is not in the page, unless a replica had not heard of it.
+        begun = since - self._reads.max_lag - _CLOCKS_AGREE_WITHIN
+        windows = range(_window(begun), _window(now + _CLOCKS_AGREE_WITHIN) + 1)
+        keys = [_gone_key(scope, window) for window in windows]
+        answers = await self._cache.run(keys[0], lambda redis: _ask_gone(redis, keys, [*openings, _MARK], first))
         gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
-        for window, flags in zip(_windows(now), answers, strict=True):
+        for window, flags in zip(windows, answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
-                self._cache.distrust(keys[1], "not an answer to SMISMEMBER")
+                self._cache.distrust(keys[0], "not an answer to SMISMEMBER")
                 raise CacheUnavailable("garbage")
             gone.update(opening for opening, is_gone in zip(openings, flags, strict=False) if is_gone)
             if flags[-1]:
@@ -308,19 +327,13 @@ class SlotShelf:
                 self._cache.distrust(key, "another key's page")
                 return None
             page = SlotPage(
-                tuple(
-                    Candidate(UUID(slot_id), int(version), datetime.fromisoformat(starts_at), card)
-                    for (slot_id, version, starts_at), card in zip(stored["candidates"], cards, strict=True)
-                ),
+                tuple(_candidate(named, card) for named, card in zip(stored["candidates"], cards, strict=True)),
                 bool(stored["has_more"]),
             )
             return page, datetime.fromisoformat(stored["loaded_at"]), str(stored["generation"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self._cache.distrust(key, "not a page")
             return None
-
-    def _gone_keys(self, scope: str, now: datetime) -> list[str]:
-        return [_gone_key(scope, window) for window in _windows(now)]
 
     def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
         self._doings += 1
@@ -330,7 +343,7 @@ class SlotShelf:
             if self._gone_here[oldest] > forget_before:
                 break
             del self._gone_here[oldest]
-        self._gone_here.update({f"{one.slot_id.hex}/{one.version}": now for one in gone})
+        self._gone_here.update({one.name: now for one in gone})
 
 
 @contextmanager
@@ -352,7 +365,7 @@ class _Notes:
 
     def are_complete_since(self, loaded_at: datetime) -> bool:
         """Tell whether nothing was lost of what was noted since then; always when nothing had to be asked."""
-        return self.now is None or {_windows(loaded_at)[1], _windows(self.now)[1]} <= self.marked
+        return self.now is None or {_window(loaded_at), _window(self.now)} <= self.marked
 
 
 def _gone_key(scope: str, window: int) -> str:
@@ -364,9 +377,15 @@ def window_ends_at(window: int) -> datetime:
     return datetime.fromtimestamp((window + 1) * GONE_WINDOW.total_seconds(), UTC)
 
 
-def _windows(now: datetime) -> list[int]:
-    window = int(now.timestamp() // GONE_WINDOW.total_seconds())
-    return [window - 1, window, window + 1]
+def _window(at: datetime) -> int:
+    return int(at.timestamp() // GONE_WINDOW.total_seconds())
+
+
+def _candidate(named: str, card: str) -> Candidate:
+    opening, _, starts_at = named.partition(" ")
+    if not _OPENING.fullmatch(opening):
+        raise ValueError("not an opening")
+    return Candidate(opening, datetime.fromisoformat(starts_at), card)
 
 
 async def _read(

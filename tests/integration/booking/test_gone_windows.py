@@ -1,0 +1,69 @@
+"""Notes of slots that are gone lie in windows of five minutes: whichever holds one, it is found."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
+from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots.shelf import GONE_WINDOW, GoneSlot, SlotShelf, page_key
+from telemed.kernel.cache.aside import Entry
+from telemed.kernel.clock import ManualClock
+from telemed.kernel.resources import Resources
+
+BOUNDARY = datetime.fromtimestamp(6_000_000 * GONE_WINDOW.total_seconds(), UTC)
+
+
+def at(seconds: float) -> ManualClock:
+    """Give a clock that stands so many seconds after the boundary of two windows."""
+    return ManualClock(BOUNDARY + timedelta(seconds=seconds))
+
+
+# Seconds from the boundary, each by the clock of its process. A replica is asked while it lags by ten seconds at most,
+# and clocks may differ by thirty.
+@pytest.mark.parametrize(
+    ("loaded", "noted", "read"),
+    [
+        pytest.param(-200, -150, -100, id="one window"),
+        pytest.param(-200, -150, 60, id="noted in the window before"),
+        pytest.param(-200, 10, 30, id="noted after the boundary"),
+        pytest.param(8, -1, 60, id="loaded from a replica that had not heard of it"),
+        pytest.param(15, -10, 60, id="noted by a clock that is behind"),
+        pytest.param(35, -3, 80, id="noted by a clock that is behind, and loaded from such a replica"),
+        pytest.param(-20, 20, -5, id="noted by a clock that is ahead"),
+    ],
+)
+async def test_a_note_is_found_in_whichever_window_it_lies(
+    resources: Resources, loaded: float, noted: float, read: float
+) -> None:
+    """By who stores the page, who finds it there, and who got it from somebody else."""
+    reader_clock = at(loaded)
+    reader = SlotShelf(resources.cache, reader_clock, resources.reads)
+    writer = SlotShelf(resources.cache, at(noted), resources.reads)
+    doctor_id = uuid4()
+    gone, left = (GoneSlot(uuid4(), 1, doctor_id, "oncology") for _ in range(2))
+    key = page_key(SearchSlots(doctor_id=doctor_id))
+    version = (await reader.fetch(key)).version
+    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False)
+
+    await writer.write_gone([gone])
+    reader_clock.advance(timedelta(seconds=read - loaded))
+    kept = await reader.keep(key, version, Entry(page, BOUNDARY + timedelta(seconds=loaded)), hard=timedelta(minutes=5))
+    fetched = (await reader.fetch(key)).entry
+    corrected = await reader.correct(key, page)
+
+    assert names(kept) == names(corrected) == [left.name]
+    assert fetched is not None
+    assert fetched.is_valid
+    assert names(fetched.value) == [left.name]
+
+
+def candidate(opening: GoneSlot) -> Candidate:
+    name = opening_name(opening.slot_id, opening.version)
+    return Candidate(name, BOUNDARY + timedelta(days=1), json.dumps({"id": str(opening.slot_id)}))
+
+
+def names(page: SlotPage) -> list[str]:
+    return [candidate.opening for candidate in page.candidates]
