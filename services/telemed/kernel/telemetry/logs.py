@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -18,30 +19,36 @@ import structlog
 from telemed.kernel.telemetry.context import Trace, current_trace
 
 # For so long may the line of an answered request wait for others: a write is a call to the kernel, which costs more
-# than the line. A process that is killed loses so much of its access log; events of any other kind do not wait.
+# than the line, and lines that are made one after the other cost less than one at a time between other work. A process
+# that is killed loses so much of its access log; events of any other kind do not wait.
 _PATIENCE_SECONDS = 0.02
+# An answered request: event, trace, method, route, status, seconds that it took, seconds since 1970 when it ended. A
+# plain tuple: made for every request, and a named one costs as much as a counter.
+_Answered = tuple[str, Trace, str, str, str, float, float]
 
 
 class _Stdout:
     """Writes lines to stdout in order: what one turn of the event loop has logged together, at its end.
 
-    Lines of `unhurried` wait for longer, unless another one comes that does not.
+    Answered requests wait for longer, unless another line comes that does not; *rendered* makes lines of them.
     """
 
-    def __init__(self) -> None:
-        self._waiting: deque[str] = deque()
+    def __init__(self, rendered: Callable[[_Answered], str]) -> None:
+        self._rendered = rendered
+        self._waiting: deque[str | _Answered] = deque()
         self._lock = threading.Lock()
         self._due_in: asyncio.AbstractEventLoop | None = None  # the loop whose turn ends with `flush`
-        self._timed_in: asyncio.AbstractEventLoop | None = None  # the loop that will flush before long
+        self._flushed_by = 0.0  # the instant by which some loop will have flushed, if it lives
         atexit.register(self.flush)
 
-    def unhurried(self, line: str) -> None:
-        """Write the line within _PATIENCE_SECONDS; from the thread of an event loop only."""
-        self._waiting.append(line)
-        loop = asyncio.get_running_loop()
-        if loop is not self._timed_in:
-            self._timed_in = loop
-            loop.call_later(_PATIENCE_SECONDS, self._flush_in_time)
+    def answered(self, request: _Answered) -> None:
+        """Write its line within _PATIENCE_SECONDS; from the thread of an event loop only."""
+        self._waiting.append(request)
+        # Not by asking which loop runs: until Python 3.12 that is a call to the kernel, and dearer than all else here.
+        ended = request[-1]
+        if ended > self._flushed_by:
+            self._flushed_by = ended + _PATIENCE_SECONDS
+            asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._flush_in_time)
 
     def line(self, line: str) -> None:
         """Write the line, at the end of this turn of the event loop if there is one."""
@@ -56,7 +63,7 @@ class _Stdout:
             loop.call_soon(self.flush)
 
     def _flush_in_time(self) -> None:
-        self._timed_in = None
+        self._flushed_by = 0.0
         self.flush()
 
     def flush(self) -> None:
@@ -65,7 +72,8 @@ class _Stdout:
         with self._lock:
             lines = []
             while self._waiting:
-                lines.append(self._waiting.popleft())
+                line = self._waiting.popleft()
+                lines.append(line if isinstance(line, str) else self._rendered(line))
             if lines:
                 sys.stdout.write("\n".join(lines) + "\n")
                 sys.stdout.flush()
@@ -109,22 +117,22 @@ def _render(_logger: object, _method: str, event: structlog.typing.EventDict) ->
 
 
 class _RequestLines:
-    """Writes the line of an answered request: what structlog's processors would make of it, at a tenth of their cost.
+    """Makes the line of an answered request: what structlog's processors would make of it, at a tenth of their cost.
 
     One line for each request is most of what is logged. Its values need no escaping: methods, statuses, templates and
     events are ours, and ids are checked or made by `begin_trace`.
     """
 
-    def __init__(self, stdout: _Stdout, service: str) -> None:
-        self._write = stdout.unhurried
+    def __init__(self, service: str) -> None:
         self._end = f'"service": {_ENCODER.encode(service)}}}'
         # What requests have in common, by method, route, status and event: closed sets.
         self._heads: dict[tuple[str, str, str, str], str] = {}
         self._second = 0
         self._calendar = ""  # the second, as it is written
 
-    def write(self, event: str, trace: Trace, method: str, route: str, status: str, ms: float) -> None:
-        """Write one line."""
+    def rendered(self, request: _Answered) -> str:
+        """Give the line."""
+        event, (request_id, trace_id, span_id, _, _), method, route, status, seconds, ended = request
         key = (method, route, status, event)
         head = self._heads.get(key)
         if head is None:
@@ -132,29 +140,26 @@ class _RequestLines:
                 f'{{"method": "{method}", "route": "{route}", "status": "{status}", "event": "{event}",'
                 ' "level": "info", "logger": "http", "ms": '
             )
-        now = time.time()
-        second = int(now)
+        second = int(ended)
         if second != self._second:
             self._second, self._calendar = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        self._write(
-            f'{head}{ms}, "timestamp": "{self._calendar}.{int((now - second) * 1e6):06d}Z",'
-            f' "request_id": "{trace.request_id}", "trace_id": "{trace.trace_id}", "span_id": "{trace.span_id}",'
-            f" {self._end}"
+        return (
+            f'{head}{seconds * 1000:.1f}, "timestamp": "{self._calendar}.{int((ended - second) * 1e6):06d}Z",'
+            f' "request_id": "{request_id}", "trace_id": "{trace_id}", "span_id": "{span_id}", {self._end}'
         )
 
 
 # Of a process whose logs are configured; where they are not (tests record events) structlog is told as of any event.
-_request_lines: _RequestLines | None = None
+_stdout: _Stdout | None = None
 _is_info = True
 
 
 def log_request(trace: Trace, *, method: str, route: str, status: str, seconds: float, event: str) -> None:
     """Log how a request ended: *event* is `request.answered` or `request.abandoned`."""
-    ms = round(seconds * 1000, 1)
-    if _request_lines is None:
-        get_logger("http").info(event, method=method, route=route, status=status, ms=ms)
+    if _stdout is None:
+        get_logger("http").info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
     elif _is_info:
-        _request_lines.write(event, trace, method, route, status, ms)
+        _stdout.answered((event, trace, method, route, status, seconds, time.time()))
 
 
 def configure_logs(*, level: str, service: str) -> None:
@@ -168,9 +173,8 @@ def configure_logs(*, level: str, service: str) -> None:
         event["service"] = service
         return event
 
-    global _request_lines, _is_info  # noqa: PLW0603 - like structlog's own configuration, one for the process
-    stdout = _Stdout()
-    _request_lines = _RequestLines(stdout, service)
+    global _stdout, _is_info  # noqa: PLW0603 - like structlog's own configuration, one for the process
+    _stdout = stdout = _Stdout(_RequestLines(service).rendered)
     _is_info = logging.getLevelNamesMapping()[level] <= logging.INFO
     shared: list[Any] = [  # structlog's processors have no common type
         structlog.processors.add_log_level,
