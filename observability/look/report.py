@@ -51,9 +51,16 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    # What an earlier fault of the same run left in the results is no change of what is looked at.
+    commit = _git("rev-parse", "--short", "HEAD")
+    others = (":/", ":(top,exclude)observability/look/results")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *others)
+    return f"{commit}+changes" if changed else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return "unknown"
-    return said.stdout.strip() or "unknown"
+        return ""
+    return said.stdout.strip()
