@@ -218,7 +218,7 @@ async def test_a_process_that_was_frozen_does_not_claim_what_it_has_lost(
 
 SLOW_INSERT = """
     CREATE FUNCTION booking.sleep() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+    BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
     CREATE TRIGGER slow AFTER INSERT ON booking.appointments FOR EACH STATEMENT EXECUTE FUNCTION booking.sleep();
 """
 
