@@ -67,7 +67,7 @@ def test_a_traceback_holds_frames_and_types_only(lines: list[dict[str, object]])
 
 
 LINES = """
-import asyncio
+import asyncio, time
 from telemed.kernel.telemetry.context import begin_trace
 from telemed.kernel.telemetry.logs import configure_logs, get_logger, log_request
 
@@ -75,7 +75,7 @@ configure_logs(level="INFO", service="test")
 
 def answered(status):
     trace = begin_trace(traceparent=None, request_id="abc")
-    log_request(trace, method="GET", route="/a", status=status, seconds=0.0123, event="request.answered")
+    log_request(("request.answered", trace, "GET", "/a", status, "http", 0.0123, time.time()))
 
 async def main():
     answered("200")
@@ -128,3 +128,37 @@ def test_the_line_of_a_request_has_what_every_line_has() -> None:
         "request_id": "abc",
         "service": "test",
     }
+
+
+NUMBERS = """
+import asyncio
+from telemed.kernel.telemetry.context import begin_trace
+from telemed.kernel.telemetry.logs import configure_logs, log_request
+
+configure_logs(level="INFO", service="test")
+
+async def main():
+    trace = begin_trace(traceparent=None, request_id=None)
+    for seconds, ended in SENT:
+        log_request(("request.answered", trace, "GET", "/a", "200", "http", seconds, ended))
+
+asyncio.run(main())
+"""
+
+
+def test_a_line_says_when_a_request_ended_and_how_long_it_took() -> None:
+    """With every digit in its place: of fast and slow ones, at the beginning and at the end of a second."""
+    sent = [(0.0, 1e9), (0.00004, 1e9 + 0.000_001_5), (0.0123, 1e9 + 0.020_300_5), (0.249_96, 1e9 + 0.999_999_5),
+            (0.25, 1e9 + 1), (12.345_67, 1e9 + 86_400.5)]  # fmt: skip
+    script = NUMBERS.replace("SENT", repr(sent))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["ms"] for line in lines] == [0.0, 0.0, 12.3, 250.0, 250.0, 12345.7]
+    assert [line["timestamp"] for line in lines] == [
+        "2001-09-09T01:46:40.000000Z",
+        "2001-09-09T01:46:40.000001Z",
+        "2001-09-09T01:46:40.020300Z",
+        "2001-09-09T01:46:40.999999Z",
+        "2001-09-09T01:46:41.000000Z",
+        "2001-09-10T01:46:40.500000Z",
+    ]

@@ -79,6 +79,38 @@ def count(metrics: Metrics, name: str) -> dict[str, float]:
     return {next(iter(s.labels.values())): s.value for s in metric.collect()[0].samples if s.value}
 
 
+async def test_a_request_of_which_only_the_end_was_noted_is_a_span(
+    tracing: Tracing, tmp_path: Path, metrics: Metrics
+) -> None:
+    """When it began and ended, whose child it is, and nothing that the edge did not say."""
+    trace = begin(tracing, CALLER)
+    assert tracing.keep(("request.answered", trace, "GET", "/a/{id}", "503", "https", 0.25, 1e9 + 0.5))
+    assert count(metrics, "traces") == {"sampled": 1}
+    (root,) = await exported(tracing, tmp_path)
+    assert (root["name"], root["kind"], root["status"]["status_code"]) == ("GET /a/{id}", "SpanKind.SERVER", "ERROR")
+    assert (root["context"]["trace_id"], root["context"]["span_id"]) == (f"0x{CALLER[3:35]}", f"0x{trace.span_id}")
+    assert root["parent_id"] == f"0x{CALLER[36:52]}"
+    assert root["start_time"] == "2001-09-09T01:46:40.250000Z"
+    assert root["end_time"] == "2001-09-09T01:46:40.500000Z"
+    assert root["attributes"] == {
+        "http.request.method": "GET",
+        "http.route": "/a/{id}",
+        "http.response.status_code": 503,
+        "url.scheme": "https",
+        "telemed.request_id": "r1",
+        "error.type": "503",
+    }
+
+
+async def test_without_a_destination_no_request_is_kept(metrics: Metrics) -> None:
+    """The caller's word is passed on, and nobody waits for a span."""
+    tracing = Tracing(settings(), metrics, service="test")
+    trace = begin(tracing, CALLER)
+    assert trace.sampled
+    assert not tracing.keep(("request.answered", trace, "GET", "/a", "200", "http", 0.1, 1e9))
+    assert count(metrics, "traces") == {}
+
+
 async def test_a_caller_who_traces_gets_one_tree(tracing: Tracing, tmp_path: Path) -> None:
     """Same trace, the caller's span above ours, the statement below it."""
     trace = begin(tracing, CALLER)

@@ -20,10 +20,9 @@ from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, traffic_label
 from telemed.kernel.http.route_table import KnownRoute, RouteTable
 from telemed.kernel.problems import Problem
+from telemed.kernel.telemetry.answered import answered_now
 from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
 from telemed.kernel.telemetry.logs import log_request
-from telemed.kernel.telemetry.rendering import Done
-from telemed.kernel.telemetry.spans import Kind, Sketch
 from telemed.kernel.telemetry.tracing import Tracing
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -130,7 +129,7 @@ class Express:
 class _Ride:
     """One request on the short way. Nothing waits for it: it is called when its answer is there."""
 
-    __slots__ = ("_carrier", "_express", "_route", "_scheme", "_sketch", "_started", "_trace", "_traffic")
+    __slots__ = ("_carrier", "_express", "_route", "_scheme", "_started", "_trace", "_traffic")
 
     def __init__(
         self, express: Express, carrier: Carrier, trace: Trace, route: KnownRoute, traffic: str, scheme: str
@@ -142,9 +141,6 @@ class _Ride:
         self._traffic = traffic
         self._scheme = scheme
         self._started = time.perf_counter()
-        # Only of what is sampled: nothing here can fail or be slow without taking the ordinary way. Without notes:
-        # the question to Redis was asked for many.
-        self._sketch = express.tracing.sketch() if trace.sampled else None
         express.admission.move(route.priority, 1)
 
     def arrive(self, body: bytes | None) -> None:
@@ -162,30 +158,13 @@ class _Ride:
     def _record(self, status: str, event: str) -> None:
         seconds = time.perf_counter() - self._started
         template, trace = self._route.template, self._trace
-        is_kept = self._sketch is not None and self._finish(self._sketch, status)
+        answered = answered_now(event, trace, _METHOD, template, status, self._scheme, seconds)
+        # A trace only of what is sampled: nothing here can fail or be slow without taking the ordinary way. Of one span
+        # only: the question to Redis was asked for many.
+        is_kept = trace.sampled and self._express.tracing.keep(answered)
         trace_id = trace.trace_id if is_kept else None
         self._express.requests.answered(_METHOD, template, status, self._traffic, seconds, trace_id=trace_id)
-        log_request(trace, method=_METHOD, route=template, status=status, seconds=seconds, event=event)
-
-    def _finish(self, sketch: Sketch, status: str) -> bool:
-        done = done_request(self._trace, method=_METHOD, route=self._route.template, status=status, scheme=self._scheme)
-        return self._express.tracing.finish(sketch, self._trace, done)
-
-
-def done_request(trace: Trace, *, method: str, route: str, status: str, scheme: str) -> Done:
-    """Describe an answered request in OpenTelemetry's words for HTTP servers."""
-    return Done(
-        f"{method} {route}",
-        Kind.SERVER,
-        {
-            "http.request.method": method,
-            "http.route": route,
-            "http.response.status_code": int(status),
-            "url.scheme": scheme,
-            "telemed.request_id": trace.request_id,
-        },
-        error=status if status >= "500" else None,
-    )
+        log_request(answered)
 
 
 def _read(headers: Headers) -> tuple[str | None, str | None, bytes | None] | None:

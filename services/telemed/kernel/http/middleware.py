@@ -14,7 +14,7 @@ from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.http.admission import Admission, Place
 from telemed.kernel.http.deadlines import Countdown, Deadlines
 from telemed.kernel.http.exchange import Exchange
-from telemed.kernel.http.express import Express, Memory, done_request
+from telemed.kernel.http.express import Express, Memory
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
@@ -23,9 +23,10 @@ from telemed.kernel.http.straight import StraightWays
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
+from telemed.kernel.telemetry.answered import answered_now
 from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger, log_request
-from telemed.kernel.telemetry.rendering import Done
+from telemed.kernel.telemetry.rendering import done_request
 from telemed.kernel.telemetry.spans import Sketch, look_at, look_away, span
 
 log = get_logger("http")
@@ -206,20 +207,17 @@ class Edge:
         is_abandoned = scope.get(CANCELLED_BECAUSE) is Because.CLIENT_GONE and not exchange.is_complete
         route = getattr(scope.get("route"), "path", known.template)  # without one if it never got to the router
         status = CLIENT_GONE if is_abandoned or exchange.status is None else str(exchange.status)
-        method = method_label(scope["method"])
-        is_kept = sketch is not None and self._tracing.finish(
-            sketch, exchange.trace, _done(scope, exchange, method, route, status)
-        )
+        event = "request.abandoned" if is_abandoned else "request.answered"
+        method, scheme = method_label(scope["method"]), scope.get("scheme", "http")
+        answered = answered_now(event, exchange.trace, method, route, status, scheme, seconds)
+        is_kept = False
+        if sketch is not None:
+            done = done_request(answered)
+            done.has_root = exchange.is_instrumented
+            is_kept = self._tracing.finish(sketch, exchange.trace, done)
         trace_id = exchange.trace.trace_id if is_kept else None
         self._requests.answered(method, route, status, traffic, seconds, trace_id=trace_id)
-        event = "request.abandoned" if is_abandoned else "request.answered"
-        log_request(exchange.trace, method=method, route=route, status=status, seconds=seconds, event=event)
-
-
-def _done(scope: Scope, exchange: Exchange, method: str, route: str, status: str) -> Done:
-    done = done_request(exchange.trace, method=method, route=route, status=status, scheme=scope.get("scheme", "http"))
-    done.has_root = exchange.is_instrumented
-    return done
+        log_request(answered)
 
 
 def _never(_caller: bool | None) -> bool:  # noqa: FBT001 - what `begin_trace` calls

@@ -19,9 +19,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanContext, Status
 
 from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.answered import Answered
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.kernel.telemetry.noted import NotedSpan, readable
+from telemed.kernel.telemetry.rendering import span_of
 
 log = get_logger("traces")
 
@@ -67,6 +69,8 @@ _FILE_BYTES = 8 * 1024 * 1024  # of each of two files; some 4,000 traces in all
 V = TypeVar("V")
 # Ours come from notes, those of FastAPI's instrumentation from the SDK.
 AnySpan = NotedSpan | ReadableSpan
+# What waits: of requests whose span is the whole trace, what it will be made of.
+Waiting = AnySpan | Answered
 
 
 class Destination(Protocol):
@@ -104,10 +108,10 @@ class WatchedExporter(SpanExporter):
         self._metrics = metrics
         self._is_lost = False
 
-    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[Waiting]) -> SpanExportResult:
         """Send them; whatever goes wrong is counted and goes no further."""
         try:
-            result = self._inner.export([redacted(span) for span in spans])
+            result = self._inner.export([redacted(_made(span)) for span in spans])
         except Exception as error:  # noqa: BLE001 - on a thread of telemetry, where nobody else would hear of it
             result = SpanExportResult.FAILURE
             self._note(is_lost=True, error=type(error).__name__)
@@ -152,7 +156,7 @@ class BoundedProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing: a span is handed on when it has ended."""
 
-    def on_end(self, span: AnySpan) -> None:
+    def on_end(self, span: Waiting) -> None:
         """Queue the span."""
         for batches in self._batches:
             if batches.is_full:
@@ -188,7 +192,7 @@ class _Batches(BatchSpanProcessor):
         # The SDK drops the oldest without a word that a program could count.
         return len(self._batch_processor._queue) >= QUEUE  # noqa: SLF001 - no public way to ask
 
-    def put(self, span: AnySpan) -> None:
+    def put(self, span: Waiting) -> None:
         # Past `on_end`, which knows spans of the SDK only.
         self._batch_processor.emit(span)  # type: ignore[arg-type]  # it passes on whatever it is given
 
@@ -220,6 +224,10 @@ class FileExporter:
 
     def shutdown(self) -> None:
         """Nothing is held open."""
+
+
+def _made(waiting: Waiting) -> AnySpan:
+    return waiting if isinstance(waiting, NotedSpan | ReadableSpan) else span_of(waiting)
 
 
 @overload

@@ -6,25 +6,26 @@ import json
 import logging
 import sys
 import threading
-import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
-from telemed.kernel.telemetry.context import Trace, current_trace
+from telemed.kernel.telemetry.answered import Answered
+from telemed.kernel.telemetry.context import current_trace
 
 # For so long may the line of an answered request wait for others: a write is a call to the kernel, which costs more
 # than the line, and lines that are made one after the other cost less than one at a time between other work. A process
 # that is killed loses so much of its access log; events of any other kind do not wait.
 _PATIENCE_SECONDS = 0.02
-# An answered request: event, trace, method, route, status, seconds that it took, seconds since 1970 when it ended. A
-# plain tuple: made for every request, and a named one costs as much as a counter.
-_Answered = tuple[str, Trace, str, str, str, float, float]
+# Numbers as they are written, to be looked up: formatting two of them costs as much as the rest of a line.
+_SLOW_TENTHS = 2_500  # of a millisecond
+_TENTHS = [f"{tenths / 10:.1f}" for tenths in range(_SLOW_TENTHS)]
+_THREE_DIGITS = [f"{number:03d}" for number in range(1000)]
 
 
 class _Stdout:
@@ -33,15 +34,15 @@ class _Stdout:
     Answered requests wait for longer, unless another line comes that does not; *rendered* makes lines of them.
     """
 
-    def __init__(self, rendered: Callable[[_Answered], str]) -> None:
+    def __init__(self, rendered: Callable[[list[str | Answered]], Iterator[str]]) -> None:
         self._rendered = rendered
-        self._waiting: deque[str | _Answered] = deque()
+        self._waiting: deque[str | Answered] = deque()
         self._lock = threading.Lock()
         self._due_in: asyncio.AbstractEventLoop | None = None  # the loop whose turn ends with `flush`
         self._flushed_by = 0.0  # the instant by which some loop will have flushed, if it lives
         atexit.register(self.flush)
 
-    def answered(self, request: _Answered) -> None:
+    def answered(self, request: Answered) -> None:
         """Write its line within _PATIENCE_SECONDS; from the thread of an event loop only."""
         self._waiting.append(request)
         # Not by asking which loop runs: until Python 3.12 that is a call to the kernel, and dearer than all else here.
@@ -52,7 +53,7 @@ class _Stdout:
 
     def line(self, line: str) -> None:
         """Write the line, at the end of this turn of the event loop if there is one."""
-        self._waiting.append(line)
+        self._waiting.append(f"{line}\n")
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a thread, or before and after the loop
@@ -70,12 +71,10 @@ class _Stdout:
         """Write what waits."""
         self._due_in = None
         with self._lock:
-            lines = []
-            while self._waiting:
-                line = self._waiting.popleft()
-                lines.append(line if isinstance(line, str) else self._rendered(line))
+            take = self._waiting.popleft
+            lines = list(self._rendered([take() for _ in range(len(self._waiting))]))
             if lines:
-                sys.stdout.write("\n".join(lines) + "\n")
+                sys.stdout.write("".join(lines))
                 sys.stdout.flush()
 
 
@@ -124,29 +123,37 @@ class _RequestLines:
     """
 
     def __init__(self, service: str) -> None:
-        self._end = f'"service": {_ENCODER.encode(service)}}}'
+        self._end = f'"service": {_ENCODER.encode(service)}}}\n'
         # What requests have in common, by method, route, status and event: closed sets.
         self._heads: dict[tuple[str, str, str, str], str] = {}
-        self._second = 0
-        self._calendar = ""  # the second, as it is written
 
-    def rendered(self, request: _Answered) -> str:
-        """Give the line."""
-        event, (request_id, trace_id, span_id, _, _), method, route, status, seconds, ended = request
-        key = (method, route, status, event)
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = (
-                f'{{"method": "{method}", "route": "{route}", "status": "{status}", "event": "{event}",'
-                ' "level": "info", "logger": "http", "ms": '
+    def rendered(self, lines: Iterable[str | Answered]) -> Iterator[str]:
+        """Give the lines; those that are made already as they are."""
+        heads, end, tenths_written, digits = self._heads, self._end, _TENTHS, _THREE_DIGITS
+        second, calendar = 0, ""
+        for line in lines:
+            if isinstance(line, str):
+                yield line
+                continue
+            event, (request_id, trace_id, span_id, _, _), method, route, status, _, seconds, ended = line
+            head = heads.get((method, route, status, event)) or self._new_head(method, route, status, event)
+            if int(ended) != second:
+                second = int(ended)
+                calendar = datetime.fromtimestamp(second, UTC).isoformat()[:19]
+            tenths = int(seconds * 10_000 + 0.5)
+            ms = tenths_written[tenths] if tenths < _SLOW_TENTHS else f"{tenths / 10:.1f}"
+            thousandths, millionths = divmod(int((ended - second) * 1e6), 1000)
+            yield (
+                f'{head}{ms}, "timestamp": "{calendar}.{digits[thousandths]}{digits[millionths]}Z",'
+                f' "request_id": "{request_id}", "trace_id": "{trace_id}", "span_id": "{span_id}", {end}'
             )
-        second = int(ended)
-        if second != self._second:
-            self._second, self._calendar = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        return (
-            f'{head}{seconds * 1000:.1f}, "timestamp": "{self._calendar}.{int((ended - second) * 1e6):06d}Z",'
-            f' "request_id": "{request_id}", "trace_id": "{trace_id}", "span_id": "{span_id}", {self._end}'
+
+    def _new_head(self, method: str, route: str, status: str, event: str) -> str:
+        head = self._heads[method, route, status, event] = (
+            f'{{"method": "{method}", "route": "{route}", "status": "{status}", "event": "{event}",'
+            ' "level": "info", "logger": "http", "ms": '
         )
+        return head
 
 
 # Of a process whose logs are configured; where they are not (tests record events) structlog is told as of any event.
@@ -154,12 +161,13 @@ _stdout: _Stdout | None = None
 _is_info = True
 
 
-def log_request(trace: Trace, *, method: str, route: str, status: str, seconds: float, event: str) -> None:
-    """Log how a request ended: *event* is `request.answered` or `request.abandoned`."""
+def log_request(answered: Answered) -> None:
+    """Log how a request ended."""
     if _stdout is None:
+        event, _, method, route, status, _, seconds, _ = answered
         get_logger("http").info(event, method=method, route=route, status=status, ms=round(seconds * 1000, 1))
     elif _is_info:
-        _stdout.answered((event, trace, method, route, status, seconds, time.time()))
+        _stdout.answered(answered)
 
 
 def configure_logs(*, level: str, service: str) -> None:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from telemed.kernel.telemetry.answered import Answered
 from telemed.kernel.telemetry.context import Trace
 from telemed.kernel.telemetry.noted import NotedSpan
 from telemed.kernel.telemetry.spans import Attributes, Kind, Sketch
@@ -27,21 +28,9 @@ def spans_of(sketch: Sketch, trace: Trace, done: Done, *, ended_ns: int, wall_ns
     """
     trace_id, root_id = bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id)
     if not done.has_root:
-        attributes = done.attributes
         if sketch.left_out:
-            attributes = {**attributes, "telemed.spans.left_out": sketch.left_out}
-        yield NotedSpan(
-            name=done.name,
-            kind=done.kind,
-            attributes=_with_error(attributes, done.error),
-            trace_id=trace_id,
-            span_id=root_id,
-            parent_id=bytes.fromhex(trace.parent_id) if trace.parent_id else None,
-            parent_is_remote=trace.parent_id is not None,
-            started_ns=sketch.started_ns + wall_ns,
-            ended_ns=ended_ns + wall_ns,
-            error=done.error,
-        )
+            done.attributes = {**done.attributes, "telemed.spans.left_out": sketch.left_out}
+        yield root_span(trace, done, started_ns=sketch.started_ns + wall_ns, ended_ns=ended_ns + wall_ns)
     ids: dict[int, bytes] = {}
     for note in sketch.notes:
         span_id = ids[id(note)] = (random.getrandbits(64) or 1).to_bytes(8)
@@ -58,6 +47,46 @@ def spans_of(sketch: Sketch, trace: Trace, done: Done, *, ended_ns: int, wall_ns
             ended_ns=(note.ended_ns or ended_ns) + wall_ns,
             error=note.error,
         )
+
+
+def done_request(answered: Answered) -> Done:
+    """Describe the request in OpenTelemetry's words for HTTP servers."""
+    _, trace, method, route, status, scheme, _, _ = answered
+    return Done(
+        f"{method} {route}",
+        Kind.SERVER,
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": int(status),
+            "url.scheme": scheme,
+            "telemed.request_id": trace.request_id,
+        },
+        error=status if status >= "500" else None,
+    )
+
+
+def span_of(answered: Answered) -> NotedSpan:
+    """Make the span of a request of which nothing else was noted."""
+    *_, seconds, ended = answered
+    ended_ns = int(ended * 1e9)
+    return root_span(answered[1], done_request(answered), started_ns=ended_ns - int(seconds * 1e9), ended_ns=ended_ns)
+
+
+def root_span(trace: Trace, done: Done, *, started_ns: int, ended_ns: int) -> NotedSpan:
+    """Give the span of the whole; instants are nanoseconds since 1970."""
+    return NotedSpan(
+        name=done.name,
+        kind=done.kind,
+        attributes=_with_error(done.attributes, done.error),
+        trace_id=bytes.fromhex(trace.trace_id),
+        span_id=bytes.fromhex(trace.span_id),
+        parent_id=bytes.fromhex(trace.parent_id) if trace.parent_id else None,
+        parent_is_remote=trace.parent_id is not None,
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        error=done.error,
+    )
 
 
 def _with_error(attributes: Attributes, error: str | None) -> Attributes:

@@ -22,6 +22,7 @@ from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Scope
 
 from telemed.kernel.settings import Settings
+from telemed.kernel.telemetry.answered import Answered
 from telemed.kernel.telemetry.budget import Budget
 from telemed.kernel.telemetry.build import version
 from telemed.kernel.telemetry.context import Trace, current_trace
@@ -67,6 +68,7 @@ class Tracing:
         self._processor = BoundedProcessor(exporters_of(settings, metrics, resource), metrics)
         self._provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
         self._provider.add_span_processor(self._processor)
+        self.is_on = self._processor.is_on  # whether spans go anywhere; asked for every request
         self._ratio = settings.trace_sample_ratio
         self._slow_ns = int(settings.trace_slow_seconds * 1e9)
         self._wishes = Budget(_WISHES_PER_SECOND)
@@ -75,11 +77,6 @@ class Tracing:
             decision: metrics.traces.labels(decision)
             for decision in ("sampled", "kept_error", "kept_slow", "passed_over")
         }
-
-    @property
-    def is_on(self) -> bool:
-        """Tell whether spans go anywhere."""
-        return self._processor.is_on
 
     def decide(self, caller: bool | None) -> bool:  # noqa: FBT001 - what `begin_trace` calls
         """Say whether a trace is sampled; where nothing is exported, the caller's word is passed on."""
@@ -107,6 +104,13 @@ class Tracing:
         for made in spans_of(sketch, trace, done, ended_ns=ended_ns, wall_ns=wall_ns):
             self._processor.on_end(made)
         return True
+
+    def keep(self, answered: Answered) -> bool:
+        """Keep the trace of a sampled request of which nothing was noted but its end; says whether it is kept."""
+        if self.is_on:
+            self._counts["sampled"].inc()
+            self._processor.on_end(answered)
+        return self.is_on
 
     @contextmanager
     def unit(self, trace: Trace, name: str, kind: Kind, attributes: Attributes) -> Iterator[Done]:
