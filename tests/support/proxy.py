@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Passes bytes between clients and one server on 127.0.0.1."""
+    """Passes bytes between clients and one server on 127.0.0.1; clients speak TLS to it if there is a context."""
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, tls: ssl.SSLContext | None = None) -> None:
         self.server_port = server_port  # another one from the next connection on
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -26,7 +28,7 @@ class Proxy:
         self.connections = 0
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def freeze(self) -> None:
@@ -90,9 +92,9 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxy_to(server_port: int) -> AsyncIterator[Proxy]:
+async def proxy_to(server_port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
     """Lend a proxy to a server."""
-    proxy = Proxy(server_port)
+    proxy = Proxy(server_port, tls)
     await proxy.start()
     try:
         yield proxy

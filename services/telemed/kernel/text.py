@@ -5,7 +5,8 @@ the server does.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, Strict, StringConstraints
@@ -47,10 +48,22 @@ def _in_utc(value: datetime) -> datetime:
     return instant
 
 
+# What slots begin and end at. A page has eighty such instants, and looking them up takes a fifth of the time that the
+# library needs to write them.
+_MINUTES_OF_A_DAY = [f"T{minute // 60:02d}:{minute % 60:02d}:00Z" for minute in range(24 * 60)]
+
+
+@lru_cache(maxsize=1024)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
 def rfc3339(value: datetime) -> str:
     """Write an aware instant as RFC 3339 in UTC, microseconds only if there are any."""
-    instant = value if value.tzinfo is UTC else value.astimezone(UTC)  # a page of slots has eighty of them
-    return f"{instant.isoformat()[: -len('+00:00')]}Z"
+    instant = value if value.tzinfo is UTC else value.astimezone(UTC)
+    if instant.second or instant.microsecond:
+        return f"{instant.isoformat()[: -len('+00:00')]}Z"
+    return _day(instant.toordinal()) + _MINUTES_OF_A_DAY[60 * instant.hour + instant.minute]
 
 
 Instant = Annotated[

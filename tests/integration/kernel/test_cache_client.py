@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import pytest
-import redis.asyncio
 from tests.servers import own_valkey
 from tests.support.events import LoggedEvents
 from tests.support.proxy import proxy_to, through
@@ -17,6 +16,7 @@ from tests.support.waiting import until
 
 from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.line import Line
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.local.processes import free_port
@@ -39,8 +39,14 @@ async def open_cache() -> AsyncIterator[OpenCache]:
         yield make
 
 
-async def get(client: redis.asyncio.Redis) -> object:
-    return await client.get("key")
+async def get(line: Line) -> object:
+    (value,) = await line.ask(("GET", "key"))
+    return value
+
+
+async def ping(line: Line) -> object:
+    (answer,) = await line.ask(("PING",))
+    return answer
 
 
 @asynccontextmanager
@@ -61,11 +67,10 @@ async def fake_server(answer: bytes) -> AsyncIterator[str]:
 async def test_answers_while_redis_is_well(open_cache: OpenCache, redis_url: str) -> None:
     cache = await open_cache(redis_url, 1.0)
 
-    async def write_and_read(client: redis.asyncio.Redis) -> object:
-        await client.set("harness", b"value")
-        return await client.get("harness")
+    async def write_and_read(line: Line) -> object:
+        return await line.ask(("SET", "harness", b"value"), ("GET", "harness"))
 
-    assert await cache.run("harness", write_and_read) == b"value"
+    assert await cache.run("harness", write_and_read) == [b"OK", b"value"]
 
 
 async def test_a_crowd_does_not_open_the_breaker(open_cache: OpenCache, redis_url: str, events: LoggedEvents) -> None:
@@ -138,14 +143,13 @@ async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
 
 
 async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache: OpenCache, redis_url: str) -> None:
-    """A connection whose reply was not awaited is not used again: somebody else's answer would come out of it."""
+    """A reply that nobody awaits any more is thrown away in its turn: somebody else would be given it."""
     cache = await open_cache(redis_url, 1.0)
 
-    async def own(client: redis.asyncio.Redis, number: int) -> object:
-        return await client.eval("return ARGV[1]", 0, str(number))
-
     async def ask(number: int) -> bool:
-        return await cache.run("key", lambda client: own(client, number)) == str(number).encode()
+        echoes = [("ECHO", f"{number} {place}") for place in range(3)]
+        answers = await cache.run("key", lambda line: line.ask(*echoes))
+        return answers == [f"{number} {place}".encode() for place in range(3)]
 
     for turn in range(30):
         tasks = [asyncio.create_task(ask(number)) for number in range(20)]
@@ -189,7 +193,7 @@ async def test_another_server_behind_the_same_address_is_doubted_before_it_is_re
             assert cache.failed_at("key") is None
             clock.advance(timedelta(seconds=5))
             proxy.server_port = second.port
-            await cache._nodes.all[0].client.connection_pool.disconnect()  # as idle connections end, unseen
+            cache._nodes.all[0].line.hang_up()  # as idle connections end, unseen
 
             assert await cache.run("key", get) is None
             assert cache.doubted_at("key") == clock.now()
@@ -200,14 +204,14 @@ async def test_what_others_must_hear_of_is_given_more_time(open_cache: OpenCache
     """Also when questions have failed, as they do in a busy process: their bound is short, the server may be well."""
     cache = await open_cache(redis_url)
 
-    async def slow(client: redis.asyncio.Redis) -> object:
+    async def slow(line: Line) -> object:
         await asyncio.sleep(0.4)  # as a busy server would; twice what a question may take
-        return await client.ping()
+        return await ping(line)
 
     for _ in range(3):
         with pytest.raises(CacheUnavailable):
             await cache.run("a-key", slow)
-    assert await cache.run("a-key", slow, urgent=True) is True
+    assert await cache.run("a-key", slow, urgent=True) == b"PONG"
 
 
 async def test_a_server_that_was_given_more_time_in_vain_is_not_given_it_again(open_cache: OpenCache) -> None:
@@ -215,7 +219,7 @@ async def test_a_server_that_was_given_more_time_in_vain_is_not_given_it_again(o
     cache = await open_cache("redis://127.0.0.1:9/0")
     times: list[float] = []
 
-    async def hangs(_client: redis.asyncio.Redis) -> None:
+    async def hangs(_line: Line) -> None:
         begun = time.monotonic()
         try:
             await asyncio.sleep(60)
@@ -235,13 +239,13 @@ async def test_what_others_must_hear_of_is_said_again(open_cache: OpenCache, red
     cache = await open_cache(redis_url)
     tries: list[bool] = []
 
-    async def paused(client: redis.asyncio.Redis) -> object:
+    async def paused(line: Line) -> object:
         tries.append(len(tries) < 2)
         if tries[-1]:
             raise TimeoutError
-        return await client.ping()
+        return await ping(line)
 
-    assert await cache.run("a-key", paused, urgent=True) is True
+    assert await cache.run("a-key", paused, urgent=True) == b"PONG"
     tries.clear()
     with pytest.raises(CacheUnavailable):
         await cache.run("a-key", paused)

@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
-import redis.asyncio
 from tests.support.events import LoggedEvents
 from tests.support.proxy import proxy_to
 from tests.support.redis_cluster import RedisCluster, own_cluster
@@ -15,6 +13,7 @@ from tests.support.waiting import until
 
 from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.line import Command
 from telemed.kernel.cache.topology import slot_of
 from telemed.kernel.clock import SystemClock
 from telemed.kernel.telemetry.metrics import Metrics
@@ -65,10 +64,8 @@ def keys_by_node(cluster: RedisCluster) -> list[tuple[RedisNode, str]]:
 
 
 async def get(cache: Cache, key: str) -> object:
-    async def command(client: redis.asyncio.Redis) -> object:
-        return await client.get(key)
-
-    return await cache.run(key, command)
+    (value,) = await cache.run(key, lambda line: line.ask(("GET", key)))
+    return value
 
 
 async def answers(cache: Cache, key: str) -> bool:
@@ -79,8 +76,8 @@ async def answers(cache: Cache, key: str) -> bool:
     return True
 
 
-def set_to(key: str, value: str) -> Any:
-    return lambda pipe: pipe.set(key, value)
+def set_to(key: str, value: str) -> list[Command]:
+    return [("SET", key, value)]
 
 
 async def test_every_key_finds_its_node(cluster: RedisCluster) -> None:
@@ -217,10 +214,8 @@ async def test_a_cancelled_command_never_gives_its_answer_to_another(cache: Cach
     """On a cluster as on one server."""
 
     async def ask(number: int) -> bool:
-        async def own(client: redis.asyncio.Redis) -> object:
-            return await client.eval("return ARGV[1]", 1, f"{{{number}}}", str(number))
-
-        return await cache.run(f"{{{number}}}", own) == str(number).encode()
+        key = f"{{{number}}}"
+        return await cache.run(key, lambda line: line.ask(("EVAL", "return KEYS[1]", 1, key))) == [key.encode()]
 
     for turn in range(30):
         tasks = [asyncio.create_task(ask(number)) for number in range(20)]
@@ -249,23 +244,20 @@ async def test_a_crowd_does_not_open_a_breaker(cluster: RedisCluster, events: Lo
 async def test_a_client_that_got_stuck_is_built_anew(
     cache: Cache, cluster: RedisCluster, events: LoggedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All connections are lent and never come back: nothing but a new client helps."""
+    """A connection is always about to be made: nothing but a new line helps."""
     monkeypatch.setattr("telemed.kernel.cache.client._WATCH_SECONDS", 0.1)
     (_, key), *_ = keys_by_node(cluster)
     assert await answers(cache, key)
     node = cache._nodes.serving(slot_of(key))
     assert node is not None
-    pool = node.client.connection_pool
-    lent = [await pool.get_connection() for _ in range(32)]  # type: ignore[no-untyped-call]
-    try:
-        assert not await answers(cache, key)
-        async with cache.watched():
-            await until(lambda: answers(cache, key), within_seconds=15)
-        assert len(events.named("cache.client_rebuilt")) == 1
-        assert cache._nodes._metrics.cache_rebuilds._value.get() == 1
-    finally:
-        for connection in lent:
-            await connection.disconnect()
+    node.line.hang_up()
+    node.line._connecting = stuck = asyncio.create_task(asyncio.sleep(60))  # type: ignore[assignment]  # of nobody's use
+    assert not await answers(cache, key)
+    async with cache.watched():
+        await until(lambda: answers(cache, key), within_seconds=15)
+    assert len(events.named("cache.client_rebuilt")) == 1
+    assert cache._nodes._metrics.cache_rebuilds._value.get() == 1
+    stuck.cancel()
 
 
 async def test_all_of_redis_comes_back_elsewhere_behind_the_same_address(cluster: RedisCluster) -> None:

@@ -1,11 +1,11 @@
 """The cache behind real sentinels: the new primary is found, and the old one is not believed when it comes back."""
 
-import redis.asyncio
 from tests.support.redis_sentinels import own_sentinels
 from tests.support.waiting import until
 
 from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.line import Line
 from telemed.kernel.clock import SystemClock
 from telemed.kernel.telemetry.metrics import Metrics
 
@@ -17,8 +17,8 @@ async def test_a_failover_is_followed_and_doubted() -> None:
         metrics = Metrics()
         cache = Cache(parse_address(lent.url), timeout_seconds=0.25, clock=SystemClock(), metrics=metrics)
 
-        async def write(client: redis.asyncio.Redis) -> object:
-            return await client.set("key", "after")
+        async def write(line: Line) -> object:
+            return await line.ask(("SET", "key", "after"))
 
         async def is_written() -> bool:
             try:
@@ -52,8 +52,8 @@ async def test_a_server_that_is_a_replica_now_is_not_used() -> None:
         url = f"redis://:{lent.password}@{replica.address}/0"
         cache = Cache(parse_address(url), timeout_seconds=0.25, clock=SystemClock(), metrics=Metrics())
 
-        async def read(client: redis.asyncio.Redis) -> object:
-            return await client.get("key")
+        async def read(line: Line) -> object:
+            return await line.ask(("GET", "key"))
 
         async def is_read() -> bool:
             try:

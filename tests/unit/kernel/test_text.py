@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -67,6 +67,16 @@ def test_a_line_that_is_accepted_can_be_stored_and_shown(value: str) -> None:
 def test_an_instant_is_kept_in_utc(text: str, instant: str) -> None:
     """The offset says when it is, not where it is shown."""
     assert rfc3339(INSTANT.validate_python(text)) == instant
+
+
+@given(
+    st.datetimes(timezones=st.timezones())
+    | st.datetimes(timezones=st.just(UTC)).map(lambda instant: instant.replace(second=0, microsecond=0))
+)
+def test_an_instant_is_written_as_the_library_writes_it(instant: datetime) -> None:
+    """Those of whole minutes, which are looked up, and all others."""
+    assume(2 <= instant.year <= 9998)  # at the ends of the calendar there is no UTC
+    assert rfc3339(instant) == instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @pytest.mark.parametrize(

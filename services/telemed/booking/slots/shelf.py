@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,13 @@ from telemed.booking.slots.pages import Candidate, SlotPage, Standing, opening_n
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.line import Command, Line, first_refusal
 from telemed.kernel.clock import Clock
 from telemed.kernel.gathering import Gathering
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.telemetry.logs import get_logger
+from telemed.kernel.text import rfc3339
 
 log = get_logger("search")
 _SCHEMA = 3  # of the stored pages; raise it when their form changes
@@ -157,17 +159,17 @@ class SlotShelf:
             for scope in _scopes(one.doctor_id, one.specialization):
                 members.setdefault(scope, set()).add(one.name)
 
-        def add_to(scope: str, key: str) -> Callable[[Any], None]:  # redis-py types pipelines as Any
-            def add(pipe: Any) -> None:
-                pipe.sadd(key, *members[scope])
-                pipe.expire(key, GONE_WINDOW * 3)
-                # After the note: who has read the new word finds the note as well.
-                pipe.set(_state_key(scope), secrets.token_hex(8), ex=_GENERATION_LIVES)
-
-            return add
-
         keys = {scope: _gone_key(scope, _window(now)) for scope in members}
-        await self._cache.run_all({key: add_to(scope, key) for scope, key in keys.items()}, urgent=True)
+        # The word after the note: who has read the new word finds the note as well.
+        parts = {
+            key: [
+                ("SADD", key, *members[scope]),
+                _expiry(key),
+                _set_word(_state_key(scope), secrets.token_hex(8)),
+            ]
+            for scope, key in keys.items()
+        }
+        await self._cache.run_all(parts, urgent=True)
         return [None] * len(noted)
 
     async def renew(self, doctor_id: UUID, *specializations: str) -> None:
@@ -183,18 +185,15 @@ class SlotShelf:
         """
         generation = await self._new_generation()
 
-        def replace(key: str) -> Callable[[Any], None]:
-            return lambda pipe: pipe.set(key, generation, ex=_GENERATION_LIVES)
-
         keys = [_generation_key(scope) for scope in _scopes(doctor_id, *specializations)]
-        await self._cache.run_all({key: replace(key) for key in keys}, urgent=True)
+        await self._cache.run_all({key: [_set_word(key, generation)] for key in keys}, urgent=True)
 
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
         scope = _scope_in(key)
         window = _window(self._clock.now())
         notes_key = _gone_key(scope, window)
-        raw, state = await self._cache.run(key, lambda redis: _read(redis, key, *state_keys(scope), notes_key))
+        raw, state = await self._cache.run(key, lambda line: _read(line, key, *state_keys(scope), notes_key))
         generation = state[0].decode() if state is not None else await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
         if stored is None:
@@ -216,19 +215,18 @@ class SlotShelf:
             "generation": version,
             "loaded_at": entry.loaded_at.isoformat(),
             "has_more": entry.value.has_more,
-            "candidates": [f"{c.opening} {c.starts_at.isoformat()}" for c in entry.value.candidates],
+            "candidates": [f"{c.opening} {rfc3339(c.starts_at)}" for c in entry.value.candidates],
         }
         # What is shown stands below, a slot to a line, as it is: JSON within JSON costs the most of all of this.
         raw = "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
-        return await self._corrected(key, entry.value, entry.loaded_at, first=lambda pipe: pipe.set(key, raw, px=hard))
+        store: Command = ("SET", key, raw, "PX", int(hard.total_seconds() * 1000))
+        return await self._corrected(key, entry.value, entry.loaded_at, first=store)
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
         return await self._corrected(key, value, self._clock.now() - GONE_WINDOW)
 
-    async def _corrected(
-        self, key: str, value: SlotPage, since: datetime, first: Callable[[Any], None] | None = None
-    ) -> SlotPage:
+    async def _corrected(self, key: str, value: SlotPage, since: datetime, first: Command | None = None) -> SlotPage:
         now = self._clock.now()
         notes = await self._notes_about(value, _scope_in(key), now, since=since, first=first)
         if not notes.are_complete_since(now):
@@ -280,7 +278,7 @@ class SlotShelf:
         key = _generation_key(scope)
         window = _window(self._clock.now())
         notes_keys = [_gone_key(scope, begun) for begun in (window, window + 1)]
-        await self._cache.run(key, lambda redis: _begin(redis, key, wanted, _state_key(scope), notes_keys))
+        await self._cache.run(key, lambda line: _begin(line, key, wanted, _state_key(scope), notes_keys))
         return wanted
 
     async def _new_generation(self) -> str:
@@ -297,9 +295,9 @@ class SlotShelf:
         now: datetime,
         *,
         since: datetime,
-        first: Callable[[Any], None] | None = None,
+        first: Command | None = None,
     ) -> "_Notes":
-        """Read what is noted of the page; *first* adds to the same question what Redis is to do before."""
+        """Read what is noted of the page; *first* is what Redis is to do before, in the same question."""
         openings = [candidate.opening for candidate in page.candidates]
         if not openings and first is None:
             return _Notes(set(), frozenset())
@@ -307,7 +305,7 @@ class SlotShelf:
         begun = since - self._reads.max_lag - _CLOCKS_AGREE_WITHIN
         windows = range(_window(begun), _window(now + _CLOCKS_AGREE_WITHIN) + 1)
         keys = [_gone_key(scope, window) for window in windows]
-        answers = await self._cache.run(keys[0], lambda redis: _ask_gone(redis, keys, [*openings, _MARK], first))
+        answers = await self._cache.run(keys[0], lambda line: _ask_gone(line, keys, [*openings, _MARK], first))
         gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
         for window, flags in zip(windows, answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
@@ -389,41 +387,41 @@ def _candidate(named: str, card: str) -> Candidate:
 
 
 async def _read(
-    redis: Any, key: str, generation_key: str, state_key: str, notes_key: str
+    line: Line, key: str, generation_key: str, state_key: str, notes_key: str
 ) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
     """Get a page, and its scope's generation and state word if the scope has both and all of its notes."""
-    pipe = redis.pipeline(transaction=False)
-    pipe.get(key)
-    pipe.get(generation_key)
-    pipe.get(state_key)
-    pipe.sismember(notes_key, _MARK)
-    raw, generation, word, is_marked = await pipe.execute()
+    raw, generation, word, is_marked = await line.ask(
+        ("GET", key), ("GET", generation_key), ("GET", state_key), ("SISMEMBER", notes_key, _MARK)
+    )
     is_over = generation is None or word is None or not is_marked
     return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
 
 
-async def _begin(redis: Any, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:
+async def _begin(line: Line, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:
     """Begin a generation and its sets of notes, both or neither: a mark under the old one would hide a loss."""
-    pipe = redis.pipeline(transaction=True)
-    pipe.set(generation_key, wanted, ex=_GENERATION_LIVES)
-    pipe.set(state_key, secrets.token_hex(8), ex=_GENERATION_LIVES)
-    for key in notes_keys:
-        pipe.sadd(key, _MARK)
-        pipe.expire(key, GONE_WINDOW * 3)
-    await pipe.execute()
+    marks = [command for key in notes_keys for command in (("SADD", key, _MARK), _expiry(key))]
+    *_, done = await line.ask(
+        ("MULTI",), _set_word(generation_key, wanted), _set_word(state_key, secrets.token_hex(8)), *marks, ("EXEC",)
+    )
+    if not isinstance(done, list):
+        raise TypeError("not an answer to EXEC")
+    first_refusal(done)
+
+
+async def _ask_gone(line: Line, keys: list[str], openings: list[str], first: Command | None) -> list[Any]:
+    answers = await line.ask(*([first] if first else []), *(("SMISMEMBER", key, *openings) for key in keys))
+    return answers[-len(keys) :]
+
+
+def _set_word(key: str, word: str) -> Command:
+    return "SET", key, word, "EX", int(_GENERATION_LIVES.total_seconds())
+
+
+def _expiry(notes_key: str) -> Command:
+    return "EXPIRE", notes_key, int(3 * GONE_WINDOW.total_seconds())
 
 
 def _word(answer: object) -> bytes:
     if not isinstance(answer, bytes):
         raise TypeError("not a word of ours")
     return answer
-
-
-async def _ask_gone(redis: Any, keys: list[str], openings: list[str], first: Callable[[Any], None] | None) -> list[Any]:
-    pipe = redis.pipeline(transaction=False)
-    if first is not None:
-        first(pipe)
-    for key in keys:
-        pipe.smismember(key, openings)
-    answers: list[Any] = await pipe.execute()
-    return answers[-len(keys) :]

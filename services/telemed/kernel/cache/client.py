@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import redis.asyncio
 from redis.exceptions import AskError, MovedError
 
 from telemed.kernel.background import in_background
 from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
 from telemed.kernel.cache.breaker import OPENS_AFTER, Breaker
+from telemed.kernel.cache.line import Command, Line
 from telemed.kernel.cache.lookout import Lookout
 from telemed.kernel.cache.nodes import Node, Nodes
 from telemed.kernel.cache.topology import slot_of
@@ -48,7 +48,7 @@ class Cache:
     def __init__(self, address: RedisAddress, *, timeout_seconds: float, clock: Clock, metrics: Metrics) -> None:
         self._timeout = timeout_seconds
         self._is_cluster = address.mode is Mode.CLUSTER
-        self._nodes = Nodes(address, timeout_seconds=_PATIENCE * timeout_seconds, clock=clock, metrics=metrics)
+        self._nodes = Nodes(address, patience_seconds=_PATIENCE * timeout_seconds, clock=clock, metrics=metrics)
         self._lookout = Lookout(address, self._nodes, timeout_seconds=timeout_seconds)
         # Of the search for whoever serves a slot that nobody is known to serve.
         self._finding, self._insisting = Breaker(), Breaker()
@@ -81,12 +81,10 @@ class Cache:
                 async with asyncio.timeout(_WATCH_SECONDS):
                     await self._wake.wait()
 
-    async def run(
-        self, key: str, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool = False
-    ) -> T:
-        """Run one command, pipeline or script on the server that has *key*, bounded in time.
+    async def run(self, key: str, question: Callable[[Line], Awaitable[T]], *, urgent: bool = False) -> T:
+        """Ask something of the server that has *key*, bounded in time.
 
-        Follows one redirection, so *command* may be run twice. *urgent* asks although the breaker is open, and is
+        Follows one redirection, so *question* may be asked twice. *urgent* asks although the breaker is open, and is
         patient and insists until that has failed as well: for what other processes must hear of if at all possible.
 
         Raises:
@@ -95,28 +93,26 @@ class Cache:
         slot = slot_of(key)
         for _ in range(_URGENT_TRIES - 1 if urgent else 0):
             try:
-                return await self._run_once(slot, command, urgent=urgent)
+                return await self._run_once(slot, question, urgent=urgent)
             except CacheUnavailable:
                 if self._insistence(slot).is_open:
                     raise
-        return await self._run_once(slot, command, urgent=urgent)
+        return await self._run_once(slot, question, urgent=urgent)
 
-    async def _run_once(
-        self, slot: int, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool
-    ) -> T:
+    async def _run_once(self, slot: int, question: Callable[[Line], Awaitable[T]], *, urgent: bool) -> T:
         node = await self._node(slot, urgent=urgent)
         try:
-            return await self._ask(node, slot, command, urgent=urgent)
+            return await self._ask(node, slot, question, urgent=urgent)
         except MovedError as moved:
             node = self._nodes.learn(slot, Endpoint(moved.host or node.endpoint.host, moved.port))
             self._wake.set()
         try:
-            return await self._ask(node, slot, command, urgent=urgent)
+            return await self._ask(node, slot, question, urgent=urgent)
         except MovedError as error:
             raise CacheUnavailable("sent around in circles") from error
 
-    async def run_all(self, parts: Mapping[str, Callable[[Any], None]], *, urgent: bool = False) -> None:
-        """Run one pipeline for every server concerned; *parts* adds to it, by key, what is to be done there.
+    async def run_all(self, parts: Mapping[str, Sequence[Command]], *, urgent: bool = False) -> None:
+        """Have done what *parts* says for each key, in one question for every server concerned.
 
         A server that fails does not keep the others from doing their part.
 
@@ -127,19 +123,11 @@ class Cache:
         for key in parts:
             shares.setdefault(self.share(key), []).append(key)
 
-        async def write(client: "redis.asyncio.Redis", keys: list[str]) -> None:
-            pipe = client.pipeline(transaction=False)
-            for key in keys:
-                parts[key](pipe)
-            await pipe.execute()
+        async def write(keys: list[str]) -> None:
+            commands = [command for key in keys for command in parts[key]]
+            await self.run(keys[0], lambda line: line.ask(*commands), urgent=urgent)
 
-        results = await asyncio.gather(
-            *(
-                self.run(keys[0], lambda client, keys=keys: write(client, keys), urgent=urgent)  # type: ignore[misc]
-                for keys in shares.values()
-            ),
-            return_exceptions=True,
-        )
+        results = await asyncio.gather(*map(write, shares.values()), return_exceptions=True)
         for failure in filter(None, results):
             raise failure
 
@@ -191,16 +179,14 @@ class Cache:
         self._insisting.succeeded()
         return node
 
-    async def _ask(
-        self, node: Node, slot: int, command: Callable[["redis.asyncio.Redis"], Awaitable[T]], *, urgent: bool
-    ) -> T:
+    async def _ask(self, node: Node, slot: int, question: Callable[[Line], Awaitable[T]], *, urgent: bool) -> T:
         if not (urgent or node.breaker.may_try()):
             raise CacheUnavailable("breaker open")
-        client = node.client
+        line = node.line
         try:
             with self._timed(node.endpoint):
                 async with asyncio.timeout(self._bound(node.insistence, urgent=urgent)):
-                    answer = await command(client)
+                    answer = await question(line)
         except AskError as error:
             # Also MOVED. The server is well, but the slot is on its way to another: only a look knows when it is there.
             self._nodes.doubt(slot)
@@ -209,7 +195,7 @@ class Cache:
                 raise
             raise CacheUnavailable(type(error).__name__) from error
         except Exception as error:
-            if node.client is client:  # not of one that has been thrown away meanwhile
+            if node.line is line:  # not of one that has been thrown away meanwhile
                 self._nodes.note_failure(node, error)
                 if urgent:
                     node.insistence.failed()

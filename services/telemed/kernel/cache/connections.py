@@ -1,42 +1,81 @@
-"""Clients of single servers, with bounds: a try costs tens of milliseconds and is never repeated behind our back."""
+"""The way to single servers: who we are to them, and what is asked of each before it is believed."""
 
+import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import redis.asyncio
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.exceptions import ReadOnlyError, RedisError
 
 from telemed.kernel.cache.addresses import Credentials, Endpoint, RedisAddress
+from telemed.kernel.cache.line import Line, Wire, first_refusal
 
 # Called with the role and the id of the data set of whoever answers on a new connection.
 OnIdentity = Callable[[str, str], None]
 
-_CONNECTIONS_PER_NODE = 32
+_SAYS_NO = frozenset({"no", "false", "0"})
 
 
-def connect_to_node(
-    address: RedisAddress, endpoint: Endpoint, *, timeout_seconds: float, on_identity: OnIdentity
-) -> "redis.asyncio.Redis":
-    """Make a client of one server; nothing is connected before the first command.
+def line_to_node(
+    address: RedisAddress,
+    endpoint: Endpoint,
+    *,
+    patience_seconds: float,
+    on_identity: OnIdentity,
+) -> Line:
+    """Make the way to one server; nothing is connected before the first question.
 
     Each new connection asks who answers and tells *on_identity*, before anything else is said on it.
     """
 
-    async def greet(connection: AbstractConnection) -> None:
-        await connection.on_connect()
-        await connection.send_command("INFO", "replication", check_health=False)
-        reply = await connection.read_response()
-        if not isinstance(reply, bytes | str):
-            raise RedisError("not an answer to INFO")
-        on_identity(*identity_in(info_fields(reply)))
+    async def greet(wire: Wire) -> None:
+        select = [("SELECT", address.database)] if address.database else []
+        # At once: each question of its own costs a round trip within the bound.
+        replies = await wire.ask(*_introduction(address.credentials), *select, ("INFO", "replication"))
+        first_refusal(replies)
+        on_identity(*identity_in(replies[-1]))
 
-    return _client(address, endpoint, address.credentials, timeout_seconds, db=address.database, greet=greet)
+    return Line(
+        endpoint,
+        greet=greet,
+        patience_seconds=patience_seconds,
+        tls=_tls(address),
+    )
 
 
-def connect_to_sentinel(address: RedisAddress, endpoint: Endpoint, *, timeout_seconds: float) -> "redis.asyncio.Redis":
-    """Make a client of one sentinel."""
-    return _client(address, endpoint, address.sentinel_credentials, timeout_seconds, db=0, greet=None)
+def line_to_sentinel(address: RedisAddress, endpoint: Endpoint, *, patience_seconds: float) -> Line:
+    """Make the way to one sentinel."""
+
+    async def greet(wire: Wire) -> None:
+        introduction = _introduction(address.sentinel_credentials)
+        if introduction:
+            first_refusal(await wire.ask(*introduction))
+
+    return Line(
+        endpoint,
+        greet=greet,
+        patience_seconds=patience_seconds,
+        tls=_tls(address),
+    )
+
+
+def _introduction(credentials: Credentials) -> list[tuple[str, ...]]:
+    if credentials.password is None:
+        return []
+    name = (credentials.username,) if credentials.username is not None else ()
+    return [("AUTH", *name, credentials.password)]
+
+
+def _tls(address: RedisAddress) -> ssl.SSLContext | None:
+    """Make what a rediss:// address asks for; without options, certificates must be valid and made out to the host."""
+    if not address.is_tls:
+        return None
+    options = dict(address.tls_options)
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    verifies = options.get("ssl_cert_reqs", "required")
+    context.check_hostname = verifies != "none" and options.get("ssl_check_hostname", "yes").lower() not in _SAYS_NO
+    context.verify_mode = ssl.VerifyMode[f"CERT_{verifies.upper()}"]
+    if "ssl_certfile" in options:
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    return context
 
 
 def require_primary(role: str) -> None:
@@ -49,8 +88,8 @@ def require_primary(role: str) -> None:
         raise ReadOnlyError(f"this server is a {role}")
 
 
-def identity_in(fields: Mapping[str, object]) -> tuple[str, str]:
-    """Give the role, and the id of the data set, out of INFO replication.
+def identity_in(reply: object) -> tuple[str, str]:
+    """Give the role, and the id of the data set, out of the answer to INFO replication.
 
     The id (`master_replid`) is another after a restart that lost the data and after a promotion: the two events
     after which something that was acknowledged may be missing.
@@ -58,53 +97,16 @@ def identity_in(fields: Mapping[str, object]) -> tuple[str, str]:
     Raises:
         RedisError: that is no such answer.
     """
+    fields = _fields(reply)
     role, data_id = fields.get("role"), fields.get("master_replid")
-    if not isinstance(role, str) or data_id is None:
+    if role is None or data_id is None:
         raise RedisError("not an answer to INFO")
-    return role, str(data_id)
+    return role, data_id
 
 
-def info_fields(reply: bytes | str, **_options: object) -> dict[str, str]:
+def _fields(reply: object) -> Mapping[str, str]:
     """Read the lines of an INFO."""
-    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-    pairs = (line.partition(":") for line in text.splitlines())
+    if not isinstance(reply, bytes):
+        raise RedisError("not an answer to INFO")
+    pairs = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
     return {name: value.strip() for name, separator, value in pairs if separator}
-
-
-def _client(
-    address: RedisAddress,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    timeout_seconds: float,
-    *,
-    db: int,
-    greet: Callable[[AbstractConnection], object] | None,
-) -> "redis.asyncio.Redis":
-    options: dict[str, Any] = dict(address.tls_options) if address.is_tls else {}
-    if "ssl_check_hostname" in options:
-        options["ssl_check_hostname"] = options["ssl_check_hostname"] not in {"0", "false", "False", "no"}
-    # Blocking: when all connections are busy callers wait for one, within the bound. The other kind of pool
-    # raises at once, and a burst of readers would look like an outage.
-    pool = redis.asyncio.BlockingConnectionPool(
-        connection_class=SSLConnection if address.is_tls else Connection,
-        host=endpoint.host,
-        port=endpoint.port,
-        db=db,
-        username=credentials.username,
-        password=credentials.password,
-        max_connections=_CONNECTIONS_PER_NODE,
-        timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=None,  # a retry would double the bound; the breaker decides when to ask again
-        health_check_interval=0,
-        # The older protocol without its greeting, and no introduction: each costs a round trip within the bound.
-        protocol=2,
-        driver_info=None,
-        redis_connect_func=greet,
-        **options,
-    )
-    client = redis.asyncio.Redis.from_pool(pool)
-    # The library's own reading takes an id of the right digits for a number.
-    client.set_response_callback("INFO", info_fields)  # type: ignore[arg-type]  # it gives more than a protocol says
-    return client

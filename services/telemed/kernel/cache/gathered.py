@@ -7,9 +7,9 @@ more there are, the less it costs each. Nobody gets an answer to a question that
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from telemed.kernel.cache.client import Cache, CacheUnavailable
+from telemed.kernel.cache.line import Line
 
 Keys = tuple[str, ...]
 Values = tuple[bytes | None, ...]
@@ -58,7 +58,7 @@ class Gathered:
         names = [key for keys in questions for key in keys]
         values: list[bytes | None] | None
         try:
-            values = await self._cache.run(names[0], lambda redis: _read(redis, names))
+            values = await self._cache.run(names[0], lambda line: _read(line, names))
         except CacheUnavailable:
             values = None
         at = 0
@@ -69,8 +69,10 @@ class Gathered:
                 then(answer)
 
 
-async def _read(redis: Any, names: list[str]) -> list[bytes | None]:  # redis-py types its answers as Any
-    values = await redis.mget(names)
-    if len(values) != len(names) or not all(value is None or isinstance(value, bytes) for value in values):
+async def _read(line: Line, names: list[str]) -> list[bytes | None]:
+    (values,) = await line.ask(("MGET", *names))
+    if not isinstance(values, list) or len(values) != len(names):
         raise TypeError("not an answer to MGET")
-    return list(values)
+    if not all(value is None or isinstance(value, bytes) for value in values):
+        raise TypeError("not an answer to MGET")
+    return values

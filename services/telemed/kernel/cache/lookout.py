@@ -3,13 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
-
-import redis.asyncio
 
 from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
-from telemed.kernel.cache.connections import connect_to_node, connect_to_sentinel, identity_in
-from telemed.kernel.cache.nodes import Node, Nodes, closed
+from telemed.kernel.cache.connections import identity_in, line_to_node, line_to_sentinel
+from telemed.kernel.cache.line import Line
+from telemed.kernel.cache.nodes import Node, Nodes
 from telemed.kernel.cache.topology import Span, everything_at, merged, spans_in
 from telemed.kernel.telemetry.logs import get_logger
 
@@ -20,6 +18,7 @@ _LOOK_WITHIN_SECONDS = 0.25
 # While nobody is known there are no pages to lose, and a process that is busy with its own start takes long to read
 # what has long been answered; if every look of that time failed, its first writes would have nobody to tell.
 _FIRST_LOOK_WITHIN_SECONDS = 1.0
+_CLUSTER_NODES = ("CLUSTER", "NODES")
 
 
 class Lookout:
@@ -29,7 +28,7 @@ class Lookout:
         self._address = address
         self._nodes = nodes
         self._timeout_seconds = timeout_seconds
-        self._seeds: dict[Endpoint, redis.asyncio.Redis] = {}
+        self._seeds: dict[Endpoint, Line] = {}
         self._looking: asyncio.Task[None] | None = None
         if address.mode is Mode.STANDALONE:
             nodes.adopt(everything_at(address.seeds[0]))
@@ -49,7 +48,7 @@ class Lookout:
         """Stop looking and close what the looks have opened."""
         if self._looking is not None:
             await asyncio.wait({self._looking})
-        await asyncio.gather(*(closed(client) for client in self._seeds.values()))
+        await asyncio.gather(*(line.close() for line in self._seeds.values()))
 
     async def _look(self) -> None:
         if self._address.mode is Mode.SENTINEL:
@@ -71,34 +70,31 @@ class Lookout:
             self._nodes.doubt_everything()
 
     async def _ask_node(self, node: Node) -> list[Span] | None:
-        client = node.client
+        line = node.line
         try:
             async with asyncio.timeout(self._timeout):
-                view = await self._view(client, node.endpoint)
+                view = await self._view(line, node.endpoint)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no sign of life
-            if node.client is client:
+            if node.line is line:
                 self._nodes.note_failure(node, error)
             return None
         self._nodes.note_success(node)
         return view
 
-    async def _view(self, client: "redis.asyncio.Redis", endpoint: Endpoint) -> list[Span]:
-        pipe = client.pipeline(transaction=False)
-        pipe.execute_command("INFO", "replication")
-        if self._address.mode is Mode.CLUSTER:
-            pipe.execute_command("CLUSTER", "NODES")
-        fields, *rest = await pipe.execute()
-        self._nodes.note_identity(endpoint, *identity_in(fields))
+    async def _view(self, line: Line, endpoint: Endpoint) -> list[Span]:
+        of_cluster = [_CLUSTER_NODES] if self._address.mode is Mode.CLUSTER else []
+        identity, *rest = await line.ask(("INFO", "replication"), *of_cluster)
+        self._nodes.note_identity(endpoint, *identity_in(identity))
         return spans_in(rest[0].decode(), endpoint, prefers_names=self._address.is_tls) if rest else []
 
     async def _ask_seeds(self) -> list[list[Span] | None]:
         return await asyncio.gather(*(self._ask_seed(seed) for seed in self._address.seeds))
 
     async def _ask_seed(self, seed: Endpoint) -> list[Span] | None:
-        client = self._seeds.get(seed) or self._connected(seed)
+        line = self._seeds.get(seed) or self._line_to(seed)
         try:
             async with asyncio.timeout(self._timeout):
-                reply = await _said(client, "CLUSTER", "NODES")
+                (reply,) = await line.ask(_CLUSTER_NODES)
             return spans_in(reply.decode(), seed, prefers_names=self._address.is_tls)
         except Exception as error:  # noqa: BLE001 - the others are asked
             await self._drop(seed, error)
@@ -117,34 +113,29 @@ class Lookout:
             self._nodes.doubt_everything()
 
     async def _ask_sentinel(self, seed: Endpoint) -> Endpoint | None:
-        client = self._seeds.get(seed) or self._connected(seed)
+        line = self._seeds.get(seed) or self._line_to(seed)
         try:
             async with asyncio.timeout(self._timeout):
-                host, port = await _said(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+                ((host, port),) = await line.ask(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service))
             return Endpoint(host.decode(), int(port))
         except Exception as error:  # noqa: BLE001 - the others are asked
             await self._drop(seed, error)
             return None
 
-    def _connected(self, seed: Endpoint) -> "redis.asyncio.Redis":
+    def _line_to(self, seed: Endpoint) -> Line:
+        patience = _FIRST_LOOK_WITHIN_SECONDS
         if self._address.mode is Mode.SENTINEL:
-            client = connect_to_sentinel(self._address, seed, timeout_seconds=_FIRST_LOOK_WITHIN_SECONDS)
+            line = line_to_sentinel(self._address, seed, patience_seconds=patience)
         else:
-            client = connect_to_node(
-                self._address, seed, timeout_seconds=_FIRST_LOOK_WITHIN_SECONDS, on_identity=_ignore
-            )
-        self._seeds[seed] = client
-        return client
+            line = line_to_node(self._address, seed, patience_seconds=patience, on_identity=_ignore)
+        self._seeds[seed] = line
+        return line
 
     async def _drop(self, seed: Endpoint, error: Exception) -> None:
         log.info("cache.seed_failed", error=type(error).__name__, seed=str(seed))
-        client = self._seeds.pop(seed, None)
-        if client is not None:
-            await closed(client)
-
-
-async def _said(client: "redis.asyncio.Redis", *command: str) -> Any:
-    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+        line = self._seeds.pop(seed, None)
+        if line is not None:
+            await line.close()
 
 
 def _ignore(_role: str, _data_id: str) -> None:

@@ -1,21 +1,19 @@
-"""The servers that this process talks to, each with its own client and its own breaker.
+"""The servers that this process talks to, each with its own line and its own breaker.
 
 One breaker for each: with a single one for a whole cluster, the answers of healthy nodes would keep it closed while
 every question to a frozen node costs its time-out, or a dead node would open it and take the healthy ones away.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import redis.asyncio
-
 from telemed.kernel.cache.addresses import Endpoint, Mode, RedisAddress
 from telemed.kernel.cache.breaker import Breaker
-from telemed.kernel.cache.connections import connect_to_node, require_primary
+from telemed.kernel.cache.connections import line_to_node, require_primary
+from telemed.kernel.cache.line import Line
 from telemed.kernel.cache.topology import SLOTS, Holder, Span
 from telemed.kernel.clock import Clock
 from telemed.kernel.telemetry.logs import get_logger
@@ -23,10 +21,9 @@ from telemed.kernel.telemetry.metrics import Metrics
 
 log = get_logger("cache")
 
-# A client that only fails for so long is thrown away and built anew: a few of the breaker's trials, one a second, have
+# A line that only fails for so long is thrown away and built anew: a few of the breaker's trials, one a second, have
 # failed by then, and a server that was restarted is back.
 REBUILD_AFTER = timedelta(seconds=5)
-_CLOSE_WITHIN_SECONDS = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +31,7 @@ class Node:
     """One server."""
 
     endpoint: Endpoint
-    client: "redis.asyncio.Redis"
+    line: Line
     doubted_at: datetime  # something may have been lost from all of its slots
     breaker: Breaker = field(default_factory=Breaker)
     insistence: Breaker = field(default_factory=Breaker)  # of what is urgent; see the cache's client
@@ -49,13 +46,13 @@ class Nodes:
         self,
         address: RedisAddress,
         *,
-        timeout_seconds: float,
+        patience_seconds: float,
         clock: Clock,
         metrics: Metrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
-        self._timeout = timeout_seconds
+        self._patience_seconds = patience_seconds
         self._clock = clock
         self._metrics = metrics
         self._monotonic = monotonic
@@ -150,18 +147,17 @@ class Nodes:
         return self._nodes[endpoint]
 
     def rebuild_stuck(self) -> None:
-        """Give a new client to every node that has only failed for REBUILD_AFTER; at most as often again.
+        """Give a new line to every node that has only failed for REBUILD_AFTER; at most as often again.
 
-        The last resort against states of the client library that nobody foresaw, such as connections that are lent
-        and never given back (redis-py#3929 is one that its cluster client has).
+        The last resort against states that nobody foresaw; clients of Redis have a history of them (redis-py#3929).
         """
         now = self._monotonic()
         for node in self.all:
             if node.failing_since is not None and now - node.failing_since >= REBUILD_AFTER.total_seconds():
                 log.warning("cache.client_rebuilt", node=str(node.endpoint))
                 self._metrics.cache_rebuilds.inc()
-                self._close(node.client)
-                node.client = self._connected(node.endpoint)
+                self._close(node.line)
+                node.line = self._line_to(node.endpoint)
                 node.failing_since = now
 
     async def close(self) -> None:
@@ -172,34 +168,27 @@ class Nodes:
 
     def _keep_only(self, wanted: set[Endpoint]) -> None:
         for endpoint in set(self._nodes) - wanted:
-            self._close(self._nodes.pop(endpoint).client)
+            self._close(self._nodes.pop(endpoint).line)
         for endpoint in wanted - set(self._nodes):
             self._nodes[endpoint] = self._made(endpoint)
         self._show_breakers()
 
     def _made(self, endpoint: Endpoint) -> Node:
-        return Node(endpoint, self._connected(endpoint), doubted_at=self.born_at)
+        return Node(endpoint, self._line_to(endpoint), doubted_at=self.born_at)
 
-    def _connected(self, endpoint: Endpoint) -> "redis.asyncio.Redis":
-        return connect_to_node(
+    def _line_to(self, endpoint: Endpoint) -> Line:
+        return line_to_node(
             self._address,
             endpoint,
-            timeout_seconds=self._timeout,
+            patience_seconds=self._patience_seconds,
             on_identity=lambda role, data_id: self.note_identity(endpoint, role, data_id),
         )
 
-    def _close(self, client: "redis.asyncio.Redis") -> None:
+    def _close(self, line: Line) -> None:
         """Close in the background: a server that hangs lets nobody wait."""
-        task = asyncio.create_task(closed(client))
+        task = asyncio.create_task(line.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     def _show_breakers(self) -> None:
         self._metrics.breaker_open.set(sum(node.breaker.is_open for node in self._nodes.values()))
-
-
-async def closed(client: "redis.asyncio.Redis") -> None:
-    """Close a client whatever state it is in."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(_CLOSE_WITHIN_SECONDS):
-            await client.aclose()
