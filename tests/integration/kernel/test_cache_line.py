@@ -94,6 +94,18 @@ async def test_a_refusal_is_its_own_askers_only(redis_url: str) -> None:
     await line.close()
 
 
+async def test_what_cannot_be_sent_is_nobody_elses_trouble(redis_url: str) -> None:
+    """A question without an answer would shift those of all others."""
+    line = line_of(redis_url)
+    waiting = asyncio.create_task(line.ask(("ECHO", "before")))
+    for command in (("SET", "key", "\ud800"), ("SET", "key", object())):
+        with pytest.raises((UnicodeEncodeError, TypeError)):
+            await line.ask(("PING",), command)  # type: ignore[arg-type]
+    assert await waiting == [b"before"]
+    assert await line.ask(("ECHO", "after")) == [b"after"]
+    await line.close()
+
+
 async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
     """Whatever comes after it belongs to nobody for certain."""
 
@@ -217,8 +229,12 @@ async def test_over_tls_a_server_proves_who_it_is(tmp_path: Path) -> None:
                 line = line_of(right)
                 assert await line.ask(("ECHO", "x" * 100_000)) == [b"x" * 100_000]
                 await line.close()
-            for wrong in (url, f"{elsewhere}?ssl_ca_certs={authority}"):
+            for wrong, error in (
+                (url, ssl.SSLError),
+                (f"{elsewhere}?ssl_ca_certs={authority}", ssl.SSLError),
+                (f"{url}?ssl_ca_certs={tmp_path / 'missing.pem'}", FileNotFoundError),
+            ):
                 line = line_of(wrong)
-                with pytest.raises(ssl.SSLError):
+                with pytest.raises(error):
                     await line.ask(("PING",))
                 await line.close()

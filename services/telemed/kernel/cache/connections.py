@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from redis.exceptions import ReadOnlyError, RedisError
 
@@ -15,11 +16,7 @@ _SAYS_NO = frozenset({"no", "false", "0"})
 
 
 def line_to_node(
-    address: RedisAddress,
-    endpoint: Endpoint,
-    *,
-    patience_seconds: float,
-    on_identity: OnIdentity,
+    address: RedisAddress, endpoint: Endpoint, *, patience_seconds: float, on_identity: OnIdentity
 ) -> Line:
     """Make the way to one server; nothing is connected before the first question.
 
@@ -33,12 +30,7 @@ def line_to_node(
         first_refusal(replies)
         on_identity(*identity_in(replies[-1]))
 
-    return Line(
-        endpoint,
-        greet=greet,
-        patience_seconds=patience_seconds,
-        tls=_tls(address),
-    )
+    return Line(endpoint, greet=greet, patience_seconds=patience_seconds, tls=partial(_tls, address))
 
 
 def line_to_sentinel(address: RedisAddress, endpoint: Endpoint, *, patience_seconds: float) -> Line:
@@ -49,12 +41,7 @@ def line_to_sentinel(address: RedisAddress, endpoint: Endpoint, *, patience_seco
         if introduction:
             first_refusal(await wire.ask(*introduction))
 
-    return Line(
-        endpoint,
-        greet=greet,
-        patience_seconds=patience_seconds,
-        tls=_tls(address),
-    )
+    return Line(endpoint, greet=greet, patience_seconds=patience_seconds, tls=partial(_tls, address))
 
 
 def _introduction(credentials: Credentials) -> list[tuple[str, ...]]:

@@ -40,18 +40,19 @@ class Line:
         *,
         greet: Greet,
         patience_seconds: float,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         """Connect nothing yet. Connecting may take *patience_seconds*, and so long may a connection be silent.
 
         A server that is frozen, or behind a network that drops everything, ends no connection. When somebody has waited
         for so long without a reply, new questions take a new connection; those who wait on the old one have as long
-        again, and then it is closed.
+        again, and then it is closed. *tls* is called when it is needed first: it reads files, which may be missing.
         """
         self._endpoint = endpoint
         self._greet = greet
         self._patience_seconds = patience_seconds
-        self._tls = tls
+        self._make_tls = tls
+        self._tls: ssl.SSLContext | None = None
         self._wire: Wire | None = None
         self._connecting: asyncio.Task[Wire] | None = None
         self._open: set[Wire] = set()
@@ -96,6 +97,8 @@ class Line:
             done.exception()  # looked at: nobody may be waiting for it any more
 
     async def _connect(self) -> "Wire":
+        if self._tls is None:
+            self._tls = self._make_tls()
         name = self._endpoint.host if self._tls is not None else None
         async with asyncio.timeout(self._patience_seconds):
             _, wire = await asyncio.get_running_loop().create_connection(
@@ -135,11 +138,12 @@ class Wire(asyncio.Protocol):
         """
         if self.is_closed or self._transport is None:
             raise LineLost("the connection has ended")
+        packed = b"".join(map(_packed, commands))  # before anybody waits: what cannot be sent is never answered
         question = _Question(len(commands), self._loop.create_future())
         if not self._waiting:
             self._heard_at = self._loop.time()
         self._waiting.append(question)
-        self._transport.write(b"".join(map(_packed, commands)))
+        self._transport.write(packed)
         return await question.answered
 
     def silent_for(self) -> float:
