@@ -101,8 +101,9 @@ async def test_what_cannot_be_sent_is_nobody_elses_trouble(redis_url: str) -> No
     for command in (("SET", "key", "\ud800"), ("SET", "key", object())):
         with pytest.raises((UnicodeEncodeError, TypeError)):
             await line.ask(("PING",), command)  # type: ignore[arg-type]
-    assert await waiting == [b"before"]
-    assert await line.ask(("ECHO", "after")) == [b"after"]
+    async with asyncio.timeout(10):
+        assert await waiting == [b"before"]
+        assert await line.ask(("ECHO", "after")) == [b"after"]
     await line.close()
 
 
