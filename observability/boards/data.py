@@ -78,7 +78,7 @@ _TELEMETRY = (
     ),
     Panel(
         "Cache clients built anew",
-        "In the time that is shown. With a healthy server it means that the client library got stuck.",
+        "In the time that is shown. With a healthy server it means that our client got stuck.",
         Unit.NUMBER,
         (Target(promql.increase("telemed_cache_rebuilds_total"), "built anew"),),
         links.runbook("breaker-open"),
