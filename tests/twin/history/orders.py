@@ -1,7 +1,8 @@
 """Looks for an order of concurrent steps that explains what was seen (Wing and Gong's search, with memory).
 
 Steps are partially ordered: a step may only come after those named in `after`. A step that changes nothing is taken
-as soon as it fits, which is never wrong, so that only changes that overlap cost anything.
+as soon as it fits, which is never wrong, so that only changes that overlap cost anything. A read that makes something
+known (which of two claims has a name) is a change in this sense: it may have seen the one or the other.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -38,7 +39,8 @@ def explained(steps: Sequence[Step[S]], initial: S) -> bool:
     met: set[tuple[int, S]] = set()
     waiting = [(0, initial)]
     while waiting:
-        done, state = _with_reads(steps, *waiting.pop())
+        done, state = waiting.pop()
+        done = _with_reads(steps, done, state)
         if not required & ~done:
             return True
         if (done, state) in met:
@@ -85,16 +87,16 @@ def _never(_state: Hashable) -> None:
     return None
 
 
-def _with_reads(steps: Sequence[Step[S]], done: int, state: S) -> tuple[int, S]:
+def _with_reads(steps: Sequence[Step[S]], done: int, state: S) -> int:
+    """Take every read that fits and makes nothing known."""
     while True:
         before = done
         for place, step in enumerate(steps):
-            if step.is_read and not done >> place & 1 and not step.after & ~done:
-                seen = step.take(state)
-                if seen is not None:
-                    done, state = done | 1 << place, seen
+            is_next = not done >> place & 1 and not step.after & ~done
+            if step.is_read and is_next and step.take(state) == state:
+                done |= 1 << place
         if done == before:
-            return done, state
+            return done
 
 
 def _following(steps: Sequence[Step[S]], done: int, state: S) -> list[tuple[int, S]]:
@@ -102,7 +104,7 @@ def _following(steps: Sequence[Step[S]], done: int, state: S) -> list[tuple[int,
     certain: list[tuple[int, S]] = []
     possible: list[tuple[int, S]] = []
     for place, step in enumerate(steps):
-        if step.is_read or done >> place & 1 or step.after & ~done:
+        if done >> place & 1 or step.after & ~done:
             continue
         following = step.take(state)
         if following is not None:
