@@ -201,10 +201,14 @@ async def test_who_comes_says_who_they_are(redis_url: str) -> None:
     with own_valkey() as valkey:
         root = redis.asyncio.Redis.from_url(valkey.url)
         await root.acl_setuser("clinic", enabled=True, passwords=["+s3cret"], categories=["+@all"], keys=["*"])
+        await root.acl_setuser("open", enabled=True, nopass=True, categories=["+@all"], keys=["*"])
         named = line_of(f"redis://clinic:s3cret@127.0.0.1:{valkey.port}/3")
         await named.ask(("SET", "mine", "1"))
         assert await named.ask(("ACL", "WHOAMI")) == [b"clinic"]
         assert await root.get("mine") is None
+        without_password = line_of(f"redis://open@127.0.0.1:{valkey.port}/0")
+        assert await without_password.ask(("ACL", "WHOAMI")) == [b"open"]
+        await without_password.close()
         for wrong in (f"redis://:wrong@127.0.0.1:{valkey.port}/0", f"redis://127.0.0.1:{valkey.port}/0"):
             stranger = line_of(wrong)
             with pytest.raises(ResponseError):

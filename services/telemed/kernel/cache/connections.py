@@ -45,10 +45,9 @@ def line_to_sentinel(address: RedisAddress, endpoint: Endpoint, *, patience_seco
 
 
 def _introduction(credentials: Credentials) -> list[tuple[str, ...]]:
-    if credentials.password is None:
-        return []
-    name = (credentials.username,) if credentials.username is not None else ()
-    return [("AUTH", *name, credentials.password)]
+    if credentials.username is not None:
+        return [("AUTH", credentials.username, credentials.password or "")]  # some users have no password
+    return [("AUTH", credentials.password)] if credentials.password is not None else []
 
 
 def _tls(address: RedisAddress) -> ssl.SSLContext | None:

@@ -71,8 +71,7 @@ class Gathered:
 
 async def _read(line: Line, names: list[str]) -> list[bytes | None]:
     (values,) = await line.ask(("MGET", *names))
-    if not isinstance(values, list) or len(values) != len(names):
+    is_answer = isinstance(values, list) and len(values) == len(names)
+    if not is_answer or not all(value is None or isinstance(value, bytes) for value in values):
         raise TypeError("not an answer to MGET")
-    if not all(value is None or isinstance(value, bytes) for value in values):
-        raise TypeError("not an answer to MGET")
-    return values
+    return list(values)

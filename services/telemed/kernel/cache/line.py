@@ -82,7 +82,8 @@ class Line:
         self._is_closed = True
         self.hang_up()
         if self._connecting is not None:
-            await asyncio.wait({self._connecting})
+            # It has a bound of its own; this one is for what nobody foresaw.
+            await asyncio.wait({self._connecting}, timeout=self._patience_seconds)
 
     async def _connected(self) -> "Wire":
         if self._connecting is None:
