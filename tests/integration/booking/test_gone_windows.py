@@ -8,8 +8,9 @@ import pytest
 
 from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
 from telemed.booking.slots.schemas import SearchSlots
-from telemed.booking.slots.shelf import GONE_WINDOW, GoneSlot, SlotShelf, page_key
+from telemed.booking.slots.shelf import GONE_WINDOW, GoneSlot, SlotShelf, _gone_key, _scope_in, _window, page_key
 from telemed.kernel.cache.aside import Entry
+from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.resources import Resources
 
@@ -58,6 +59,16 @@ async def test_a_note_is_found_in_whichever_window_it_lies(
     assert fetched is not None
     assert fetched.is_valid
     assert names(fetched.value) == [left.name]
+
+
+async def test_a_generation_that_has_not_begun_whole_has_not_begun(resources: Resources) -> None:
+    """One of its sets of notes is not there, because something else lies under its name: nobody may rely on it."""
+    shelf = SlotShelf(resources.cache, at(0), resources.reads)
+    key = page_key(SearchSlots(doctor_id=uuid4()))
+    next_window = _gone_key(_scope_in(key), _window(BOUNDARY) + 1)
+    await resources.cache.run(key, lambda line: line.ask(("SET", next_window, "no set of notes")))
+    with pytest.raises(CacheUnavailable):
+        await shelf.fetch(key)
 
 
 def candidate(opening: GoneSlot) -> Candidate:
