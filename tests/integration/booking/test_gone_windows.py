@@ -12,6 +12,7 @@ from telemed.booking.slots.shelf import GONE_WINDOW, GoneSlot, SlotShelf, _gone_
 from telemed.kernel.cache.aside import Entry
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
+from telemed.kernel.replication.reads import Reads
 from telemed.kernel.resources import Resources
 
 BOUNDARY = datetime.fromtimestamp(6_000_000 * GONE_WINDOW.total_seconds(), UTC)
@@ -22,6 +23,8 @@ def at(seconds: float) -> ManualClock:
     return ManualClock(BOUNDARY + timedelta(seconds=seconds))
 
 
+# A page whose scope's words were there is stored without asking about each of its slots, unless the words have changed.
+@pytest.mark.parametrize("knows_words", [pytest.param(False, id="begins"), pytest.param(True, id="goes on")])
 # Seconds from the boundary, each by the clock of its process. A replica is asked while it lags by ten seconds at most,
 # and clocks may differ by thirty.
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def at(seconds: float) -> ManualClock:
     ],
 )
 async def test_a_note_is_found_in_whichever_window_it_lies(
-    resources: Resources, loaded: float, noted: float, read: float
+    resources: Resources, loaded: float, noted: float, read: float, knows_words: bool
 ) -> None:
     """By who stores the page, who finds it there, and who got it from somebody else."""
     reader_clock = at(loaded)
@@ -46,12 +49,14 @@ async def test_a_note_is_found_in_whichever_window_it_lies(
     doctor_id = uuid4()
     gone, left = (GoneSlot(uuid4(), 1, doctor_id, "oncology") for _ in range(2))
     key = page_key(SearchSlots(doctor_id=doctor_id))
-    version = (await reader.fetch(key)).version
+    for _ in range(1 + knows_words):
+        before = await reader.fetch(key)
+    assert (before.state is not None) is knows_words
     page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False)
 
     await writer.write_gone([gone])
     reader_clock.advance(timedelta(seconds=read - loaded))
-    kept = await reader.keep(key, version, Entry(page, BOUNDARY + timedelta(seconds=loaded)), hard=timedelta(minutes=5))
+    kept = await reader.keep(key, before, Entry(page, BOUNDARY + timedelta(seconds=loaded)), hard=timedelta(minutes=5))
     fetched = (await reader.fetch(key)).entry
     corrected = await reader.correct(key, page)
 
@@ -59,6 +64,24 @@ async def test_a_note_is_found_in_whichever_window_it_lies(
     assert fetched is not None
     assert fetched.is_valid
     assert names(fetched.value) == [left.name]
+
+
+async def test_what_a_replica_had_not_heard_of_is_left_out(resources: Resources) -> None:
+    """Although nothing was noted since the page was looked up."""
+    shelf = SlotShelf(resources.cache, at(0), resources.reads)
+    doctor_id = uuid4()
+    gone, left = (GoneSlot(uuid4(), 1, doctor_id, "oncology") for _ in range(2))
+    key = page_key(SearchSlots(doctor_id=doctor_id))
+    await shelf.fetch(key)
+    await shelf.write_gone([gone])
+    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False)
+
+    reader = SlotShelf(resources.cache, at(1), of_replicas(resources))
+    before = await reader.fetch(key)
+    kept = await reader.keep(key, before, Entry(page, BOUNDARY + timedelta(seconds=1)), hard=timedelta(minutes=5))
+
+    assert before.state is not None
+    assert names(kept) == [left.name]
 
 
 async def test_a_generation_that_has_not_begun_whole_has_not_begun(resources: Resources) -> None:
@@ -69,6 +92,12 @@ async def test_a_generation_that_has_not_begun_whole_has_not_begun(resources: Re
     await resources.cache.run(key, lambda line: line.ask(("SET", next_window, "no set of notes")))
     with pytest.raises(CacheUnavailable):
         await shelf.fetch(key)
+
+
+def of_replicas(resources: Resources) -> Reads:
+    """Give the reads of a process that has a replica; nobody reads from it here."""
+    settings = resources.settings.model_copy(update={"replica_database_urls": [resources.settings.database_url]})
+    return Reads(resources.db, settings=settings, clock=resources.clock, metrics=resources.metrics)
 
 
 def candidate(opening: GoneSlot) -> Candidate:

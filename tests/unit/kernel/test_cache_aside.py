@@ -41,10 +41,10 @@ class MemoryStore:
             return Lookup(None, self.version)
         return Lookup(Entry(entry.value, entry.loaded_at, is_valid=self.is_valid), self.version)
 
-    async def keep(self, key: str, version: str, entry: Entry[int], *, hard: timedelta) -> int:
+    async def keep(self, key: str, before: Lookup[int], entry: Entry[int], *, hard: timedelta) -> int:
         if self.is_lost or self.is_lost_late:
             raise CacheUnavailable("lost")
-        assert version == self.version
+        assert before.version == self.version
         self.asked.append("keep")
         value = entry.value + self.correction
         await self._arrival("keep")

@@ -197,7 +197,7 @@ class SlotShelf:
         generation = state[0].decode() if state is not None else await self._begin_generation(scope)
         stored = self._parse(raw, key) if raw is not None else None
         if stored is None:
-            return Lookup(None, generation)
+            return Lookup(None, generation, state)
         page, loaded_at, made_for = stored
         now = self._clock.now()
         notes = await self._notes_about(page, scope, now, since=loaded_at)
@@ -206,13 +206,13 @@ class SlotShelf:
         is_valid = made_for == generation and is_trusted and not left.is_dry(len(page.candidates))
         if is_valid and state is not None and notes.now is not None:
             left = replace(left, standing=Standing(state, window, loaded_at, loaded=len(page.candidates)))
-        return Lookup(Entry(left, loaded_at, is_valid), generation)
+        return Lookup(Entry(left, loaded_at, is_valid), generation, state)
 
-    async def keep(self, key: str, version: str, entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
-        """Store a page that was loaded after the generation *version* had been read, and `correct` it at once."""
+    async def keep(self, key: str, before: Lookup[SlotPage], entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
+        """Store a page that was loaded after the look-up *before*, and `correct` it at once."""
         head = {
             "key": key,
-            "generation": version,
+            "generation": before.version,
             "loaded_at": entry.loaded_at.isoformat(),
             "has_more": entry.value.has_more,
             "candidates": [f"{c.opening} {rfc3339(c.starts_at)}" for c in entry.value.candidates],
@@ -220,7 +220,14 @@ class SlotShelf:
         # What is shown stands below, a slot to a line, as it is: JSON within JSON costs the most of all of this.
         raw = "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
         store: Command = ("SET", key, raw, "PX", int(hard.total_seconds() * 1000))
-        return await self._corrected(key, entry.value, entry.loaded_at, first=store)
+        if before.state is None or self._reads.replicas:
+            return await self._corrected(key, entry.value, entry.loaded_at, first=store)
+        # The primary had everything that was noted before the look-up, so while the scope's words are what they were
+        # then, there is nothing to correct; to ask for each slot of the page costs more than all else here.
+        words = state_keys(_scope_in(key))
+        if await self._cache.run(key, lambda line: _store(line, store, words)) == before.state:
+            return entry.value
+        return await self._corrected(key, entry.value, entry.loaded_at)
 
     async def correct(self, key: str, value: SlotPage) -> SlotPage:
         """Leave out what has gone since the page was loaded."""
@@ -395,6 +402,12 @@ async def _read(
     )
     is_over = generation is None or word is None or not is_marked
     return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
+
+
+async def _store(line: Line, store: Command, words: tuple[str, str]) -> tuple[object, ...]:
+    """Store a page, and then get the words of its scope's state."""
+    _, state = await line.ask(store, ("MGET", *words))
+    return tuple(state) if isinstance(state, list) else ()
 
 
 async def _begin(line: Line, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:

@@ -32,10 +32,14 @@ class Entry(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Lookup(Generic[V]):
-    """What a store has for a key. *version* names the state of the source that a load begun now will see at least."""
+    """What a store has for a key. *version* names the state of the source that a load begun now will see at least.
+
+    *state* is whatever else the store would know when it is given what was loaded.
+    """
 
     entry: Entry[V] | None
     version: str
+    state: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,8 @@ class EntryStore(Protocol[V]):
         """Look the key up."""
         ...
 
-    async def keep(self, key: str, version: str, entry: Entry[V], *, hard: timedelta) -> V:
-        """Store what was loaded after *version* had been read, for *hard* at most; give it as `correct` would."""
+    async def keep(self, key: str, before: Lookup[V], entry: Entry[V], *, hard: timedelta) -> V:
+        """Store what was loaded after the look-up *before*, for *hard* at most; give it as `correct` would."""
         ...
 
     async def correct(self, key: str, value: V) -> V:
@@ -224,7 +228,7 @@ class CacheAside(Generic[V]):
         entry = Entry(loaded.value, loaded_at=begun_at)
         asked_at, corrected = next(self._moments), None
         with contextlib.suppress(CacheUnavailable):
-            corrected = await self._store.keep(key, found.version, entry, hard=self._jittered(self._stale_for))
+            corrected = await self._store.keep(key, found, entry, hard=self._jittered(self._stale_for))
         self._landings.note(key, next(self._moments))
         return _Landed(loaded, corrected, asked_at)
 
