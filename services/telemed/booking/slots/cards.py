@@ -5,12 +5,16 @@ the database is asked.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from json.encoder import encode_basestring
 from uuid import UUID
 
 from telemed.booking.slots.openings import Opening
 from telemed.booking.slots.pages import Candidate, opening_name
 from telemed.kernel.text import rfc3339
+
+# Of the doctors found last: some 700 bytes each.
+_CARDS_KEPT = 4096
 
 
 def candidates(found: Iterable[Opening]) -> tuple[Candidate, ...]:
@@ -20,7 +24,11 @@ def candidates(found: Iterable[Opening]) -> tuple[Candidate, ...]:
     for opening in found:
         card = cards.get(opening.doctor_id)
         if card is None:
-            card = cards[opening.doctor_id] = _doctor_card(opening)
+            languages = tuple(opening.languages)
+            card = cards[opening.doctor_id] = _doctor_card(
+                *(opening.doctor_id, opening.full_name, opening.specialization, languages),
+                *(opening.fee_minor, opening.fee_currency),
+            )
         name = opening_name(opening.id, opening.version)
         made.append(Candidate(name, opening.starts_at, _found_slot(opening, card)))
     return tuple(made)
@@ -34,11 +42,14 @@ def _found_slot(opening: Opening, doctor_card: str) -> str:
     )
 
 
-def _doctor_card(opening: Opening) -> str:
+@lru_cache(maxsize=_CARDS_KEPT)
+def _doctor_card(
+    doctor_id: UUID, full_name: str, specialization: str, languages: tuple[str, ...], fee_minor: int, fee_currency: str
+) -> str:
     """Write a `DoctorCard`."""
     return (
-        f'{{"id":"{opening.doctor_id}","full_name":{encode_basestring(opening.full_name)},'
-        f'"specialization":{encode_basestring(opening.specialization)},'
-        f'"languages":[{",".join(map(encode_basestring, opening.languages))}],'
-        f'"fee":{{"amount_minor":{opening.fee_minor},"currency":{encode_basestring(opening.fee_currency)}}}}}'
+        f'{{"id":"{doctor_id}","full_name":{encode_basestring(full_name)},'
+        f'"specialization":{encode_basestring(specialization)},'
+        f'"languages":[{",".join(map(encode_basestring, languages))}],'
+        f'"fee":{{"amount_minor":{fee_minor},"currency":{encode_basestring(fee_currency)}}}}}'
     )
