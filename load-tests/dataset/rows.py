@@ -28,7 +28,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("id", "full_name", "specialization", "languages", "fee_minor", "fee_currency", "time_zone", "bio"),
         *("registration_number", "is_listed", "listed_at", "version"),
     ),
-    "booking.slots": ("id", "doctor_id", "starts_at", "ends_at", "status", "version"),
+    # With what the database would copy from the doctor of each.
+    "booking.slots": ("id", "doctor_id", "starts_at", "ends_at", "status", "version", "specialization_key"),
     "booking.appointments": (
         *("id", "slot_id", "doctor_id", "patient_id", "status", "starts_at", "ends_at", "reason", "created_at"),
         *("started_at", "completed_at", "version"),
@@ -131,7 +132,9 @@ class _Work:
         self._people = people
         self._number = number
         self._id = people.doctors[number]
-        self._cases = CASES[doctor(number).specialization]
+        specialization = doctor(number).specialization
+        self._cases = CASES[specialization]
+        self._specialization_key = specialization.lower()
         self._random = Random(f"{plan.seed}/doctor/{number}")  # noqa: S311 - the same
         self._ids = RandomIds(self._random)
         self._booked_by = plan.now - BOOKED_BEFORE
@@ -147,7 +150,7 @@ class _Work:
             fate = _fate(_OVER if ends_at <= now else _AHEAD, 100 * chance())
             slot_id = self._ids.at(self._plan.published_at)
             status, version = _SLOTS_OF[fate]
-            self._slots.append((slot_id, self._id, starts_at, ends_at, status, version))
+            self._slots.append((slot_id, self._id, starts_at, ends_at, status, version, self._specialization_key))
             if fate in _APPOINTMENT_VERSIONS:
                 self._appoint(slot_id, starts_at, fate)
 

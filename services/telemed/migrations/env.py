@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from telemed.kernel.engine import asyncpg_url
+from telemed.migrations.pieces import CONNECT_ARGS
 
 # Any number will do, as long as every migration takes the same.
 _MIGRATION_LOCK = 7_035_202_611
@@ -37,7 +38,7 @@ def _is_newer() -> bool:
 
 async def _main() -> None:
     url = asyncpg_url(context.config.attributes["database_url"])
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"statement_cache_size": 0, "timeout": 10})
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=CONNECT_ARGS)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_run)

@@ -6,6 +6,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from telemed.migrations.pieces import do_in_pieces
+
 
 def migrate(database_url: str, revision: str = "head") -> None:
     """Upgrade the database at *database_url* (a ``postgresql://`` address of its owner).
@@ -15,6 +17,12 @@ def migrate(database_url: str, revision: str = "head") -> None:
     """
     config = _config(database_url)
     config.attributes["may_be_newer"] = True
+    script = ScriptDirectory.from_config(config)
+    for step in reversed(list(script.walk_revisions("base", revision))):
+        statement = getattr(step.module, "IN_PIECES", None)
+        if statement is not None:
+            command.upgrade(config, str(step.down_revision))
+            do_in_pieces(database_url, str(step.down_revision), statement)
     command.upgrade(config, revision)
 
 

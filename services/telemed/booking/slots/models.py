@@ -28,3 +28,5 @@ class Slot(SQLModel, table=True):
     ends_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     status: str
     version: int = 1
+    # The doctor's specialization in lower case, for an index of open slots. Written by the database alone.
+    specialization_key: str | None = None

@@ -1,9 +1,10 @@
 """The SQL of search: a statement for each combination of filters, in which nothing that somebody typed is ever written.
 
 What the planner would guess of doctors (that a specialization is rare, that hardly anybody is a doctor) has it sort all
-slots of dozens of them for one page. So the order of the joins is written down, and which order is best depends on how
-many doctors match (`Way`). That is counted once in a while and remembered: a count that is old makes a search slower,
-never wrong, and every statement has one join and one way to be planned.
+slots of dozens of them for one page. So the order of the joins is written down. The slots of a doctor and those of a
+specialization have an index; for other filters, which order is best depends on how many doctors match (`Way`). That is
+counted once in a while and remembered: a count that is old makes a search slower, never wrong, and every statement has
+one join and one way to be planned.
 """
 
 from collections.abc import Iterator
@@ -68,14 +69,15 @@ class Openings:
     async def find(
         self, direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
     ) -> list[Opening]:
-        """Give them in the order of time. Index: slots_search_by_time or slots_search_by_doctor."""
+        """Give them in the order of time. Index: slots_search_by_time, _by_specialization or _by_doctor."""
         way = await self._way(direct, wanted, now)
         statement, values = asked(wanted, way, now=now, after=after, limit=limit)
         return [Opening(*row) for row in await direct.rows(statement, *values)]
 
     async def _way(self, direct: Direct, wanted: SearchSlots, now: datetime) -> Way:
         conditions = tuple(_about_doctors(wanted))
-        if not conditions or wanted.doctor_id is not None:
+        has_index = wanted.doctor_id is not None or (wanted.specialization is not None and len(conditions) == 1)
+        if not conditions or has_index:
             return Way.BY_TIME
         known, until = self._ways.get(conditions, (None, now))
         if known is None or until <= now:
@@ -103,7 +105,7 @@ def asked(
     wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int
 ) -> tuple[str, tuple[object, ...]]:
     """Give the statement and its values."""
-    of_slots, of_doctors = tuple(_about_slots(wanted, after)), tuple(_about_doctors(wanted))
+    of_slots, of_doctors = tuple(_about_slots(wanted, way, after)), tuple(_about_doctors(wanted))
     statement = statement_for(way, tuple(text for text, _ in of_slots), tuple(text for text, _ in of_doctors))
     values = (value for _, values in of_slots + of_doctors for value in values)
     return statement, (_begins_at(wanted, now, after), limit, *values)
@@ -118,9 +120,12 @@ def _begins_at(wanted: SearchSlots, now: datetime, after: Cursor | None) -> date
     return max(bound for bound in bounds if bound is not None)
 
 
-def _about_slots(wanted: SearchSlots, after: Cursor | None) -> Iterator[_Condition]:
+def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterator[_Condition]:
     if wanted.doctor_id is not None:
         yield "s.doctor_id = {}", (wanted.doctor_id,)
+    elif wanted.specialization is not None and way is not Way.BY_DOCTOR:
+        # A copy, for its index; the doctor's own is asked for all the same.
+        yield "s.specialization_key = {}", (wanted.specialization.lower(),)
     if wanted.starts_before is not None:
         yield "s.starts_at < {}", (wanted.starts_before,)
     if after is not None:
