@@ -129,7 +129,7 @@ class Settings(DatabaseLogins):
 
     visit_opens_before_minutes: int = Field(default=15, ge=0, le=24 * 60)
     search_fresh_seconds: float = Field(default=10.0, gt=0)
-    # Below the time for which search remembers what is gone (booking/slots/shelf.py: GONE_WINDOW).
+    # Below the time for which search remembers what is gone (booking/slots/keys.py: GONE_WINDOW).
     search_stale_seconds: float = Field(default=240.0, gt=0, le=270)
     idempotency_keep_hours: int = Field(default=24, ge=1)
 

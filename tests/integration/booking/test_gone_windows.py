@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+from telemed.booking.slots.keys import GONE_WINDOW, gone_key, page_key, scope_in, window_of
 from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
 from telemed.booking.slots.schemas import SearchSlots
-from telemed.booking.slots.shelf import GONE_WINDOW, GoneSlot, SlotShelf, _gone_key, _scope_in, _window, page_key
+from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.kernel.cache.aside import Entry
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
@@ -88,7 +89,7 @@ async def test_a_generation_that_has_not_begun_whole_has_not_begun(resources: Re
     """One of its sets of notes is not there, because something else lies under its name: nobody may rely on it."""
     shelf = SlotShelf(resources.cache, at(0), resources.reads)
     key = page_key(SearchSlots(doctor_id=uuid4()))
-    next_window = _gone_key(_scope_in(key), _window(BOUNDARY) + 1)
+    next_window = gone_key(scope_in(key), window_of(BOUNDARY) + 1)
     await resources.cache.run(key, lambda line: line.ask(("SET", next_window, "no set of notes")))
     with pytest.raises(CacheUnavailable):
         await shelf.fetch(key)

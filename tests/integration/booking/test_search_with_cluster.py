@@ -16,7 +16,7 @@ from tests.support.redis_cluster import RedisCluster, own_cluster
 from tests.support.redis_nodes import RedisNode
 from tests.support.waiting import until
 
-from telemed.booking.slots.shelf import GONE_WINDOW
+from telemed.booking.slots.keys import GONE_WINDOW
 from telemed.kernel.cache.topology import slot_of
 from telemed.kernel.resources import Resources
 from telemed.local.valkey import ValkeyServer

@@ -11,8 +11,8 @@ import redis.asyncio
 from tests.support.databases import TestDatabase
 
 from telemed.booking.service import SERVICE
-from telemed.booking.slots import shelf
-from telemed.booking.slots.shelf import SlotShelf
+from telemed.booking.slots import keys
+from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.booking.subscriptions import follow_role, note_gone, renew_pages
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
@@ -78,8 +78,8 @@ def bookings(at: datetime, *doctor_ids: UUID) -> list[OutboxEvent]:
 
 
 async def noted(worker: Resources, store: Any, scope: str) -> set[str]:
-    window = shelf._window(worker.clock.now())
-    return {member.decode() for member in await store.smembers(shelf._gone_key(scope, window))}
+    window = keys.window_of(worker.clock.now())
+    return {member.decode() for member in await store.smembers(keys.gone_key(scope, window))}
 
 
 async def test_slots_of_many_doctors_are_noted_at_once(
@@ -91,7 +91,7 @@ async def test_slots_of_many_doctors_are_noted_at_once(
     writes = []
     write_gone = SlotShelf.write_gone
 
-    async def counted(self: SlotShelf, gone: list[shelf.GoneSlot]) -> None:
+    async def counted(self: SlotShelf, gone: list[GoneSlot]) -> None:
         writes.append(len(gone))
         await write_gone(self, gone)
 

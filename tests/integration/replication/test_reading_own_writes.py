@@ -8,8 +8,8 @@ from tests.support.clinic import Clinic, doctor_card
 from tests.support.people import People
 from tests.support.waiting import until
 
+from telemed.booking.slots.keys import page_key
 from telemed.booking.slots.schemas import SearchSlots
-from telemed.booking.slots.shelf import page_key
 from telemed.kernel.replication.tokens import COOKIE, HEADER
 from telemed.kernel.resources import Resources
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.settings import JWT_SECRET
 
-from telemed.booking.slots.shelf import GONE_WINDOW
+from telemed.booking.slots.keys import GONE_WINDOW
 from telemed.kernel.engine import asyncpg_url
 from telemed.kernel.settings import Settings, SettingsProblem, load_settings
 

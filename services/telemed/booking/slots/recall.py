@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from telemed.booking.slots.keys import page_key, scope_of, state_keys, window_ends_at
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.schemas import SearchSlots
-from telemed.booking.slots.shelf import SlotShelf, page_key, scope_of, state_keys, window_ends_at
+from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.cache.gathered import Gathered, Values
 from telemed.kernel.resources import Resources

@@ -7,11 +7,12 @@ from datetime import timedelta
 from functools import partial
 
 from telemed.booking.slots.cards import candidates
+from telemed.booking.slots.keys import page_key
 from telemed.booking.slots.openings import Openings
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import SearchSlots
-from telemed.booking.slots.shelf import SlotShelf, page_key
+from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.aside import CacheAside, Loaded
 from telemed.kernel.cache.breaker import OPENS_AFTER
 from telemed.kernel.direct import Direct

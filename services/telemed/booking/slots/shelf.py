@@ -17,40 +17,49 @@ without a generation, pages are void; a set of gone notes has a mark from its be
 something, so a new generation begins; and where this process has seen Redis fail, pages from before are not trusted.
 """
 
-import hashlib
-import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from telemed.booking.slots.pages import Candidate, SlotPage, Standing, opening_name
-from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots import stored
+from telemed.booking.slots.keys import (
+    GONE_WINDOW,
+    generation_key,
+    gone_key,
+    scope_in,
+    scopes_of_slots,
+    state_key,
+    state_keys,
+    window_of,
+)
+from telemed.booking.slots.pages import SlotPage, Standing, opening_name
+from telemed.booking.slots.questions import (
+    MARK,
+    ask_gone,
+    begin_generation,
+    expiry,
+    read_page,
+    set_word,
+    store_page,
+)
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
-from telemed.kernel.cache.line import Command, Line, first_refusal
+from telemed.kernel.cache.line import Command
 from telemed.kernel.clock import Clock
 from telemed.kernel.gathering import Gathering
 from telemed.kernel.replication.positions import WalPosition
 from telemed.kernel.replication.reads import Reads
 from telemed.kernel.telemetry.logs import get_logger
-from telemed.kernel.text import rfc3339
 
 log = get_logger("search")
-_SCHEMA = 3  # of the stored pages; raise it when their form changes
-# Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
-GONE_WINDOW = timedelta(seconds=300)
-_GENERATION_LIVES = timedelta(days=1)
 # Clocks of processes differ by less. If one differs by more, its notes may be overlooked around the end of a window.
 _CLOCKS_AGREE_WITHIN = timedelta(seconds=30)
-# A member of every set of gone notes from its beginning. No opening of a slot is called so.
-_MARK = "complete"
-_OPENING = re.compile(r"[0-9a-f]{32}/[0-9]+")
 _BEGUN = re.compile(r"@([0-9a-f]{1,8})-([0-9a-f]{1,16})$")  # where in the write-ahead log a generation began
 
 
@@ -81,45 +90,6 @@ class SlotChange(Protocol):
     def back(self) -> GoneSlot | None:
         """The opening before the one that can be booked now."""
         ...
-
-
-def scope_of(query: SearchSlots) -> str:
-    """Give the narrowest scope that a query's slots lie in."""
-    if query.doctor_id is not None:
-        return f"doctor:{query.doctor_id.hex}"
-    return _specialization_scope(query.specialization) if query.specialization is not None else "all"
-
-
-def _specialization_scope(specialization: str) -> str:
-    # Hashed: it is what somebody typed, and keys are no place for that.
-    return "spec:" + hashlib.sha256(specialization.lower().encode()).hexdigest()[:16]
-
-
-def _scopes(doctor_id: UUID, *specializations: str) -> list[str]:
-    return ["all", f"doctor:{doctor_id.hex}", *{_specialization_scope(name) for name in specializations}]
-
-
-def page_key(query: SearchSlots) -> str:
-    """Give the key of a query's page; the braces keep what belongs to a scope on one node of a Redis cluster."""
-    digest = hashlib.sha256(query.model_dump_json().encode()).hexdigest()[:32]
-    return f"telemed:search:{{{scope_of(query)}}}:page:{_SCHEMA}:{digest}"
-
-
-def state_keys(scope: str) -> tuple[str, str]:
-    """Give the keys of a scope's generation and of its state word."""
-    return _generation_key(scope), _state_key(scope)
-
-
-def _scope_in(key: str) -> str:
-    return key[key.index("{") + 1 : key.index("}")]
-
-
-def _generation_key(scope: str) -> str:
-    return f"telemed:search:{{{scope}}}:generation"
-
-
-def _state_key(scope: str) -> str:
-    return f"telemed:search:{{{scope}}}:state"
 
 
 class SlotShelf:
@@ -156,16 +126,16 @@ class SlotShelf:
         now = self._clock.now()
         members: dict[str, set[str]] = {}
         for one in chain.from_iterable(noted):
-            for scope in _scopes(one.doctor_id, one.specialization):
+            for scope in scopes_of_slots(one.doctor_id, one.specialization):
                 members.setdefault(scope, set()).add(one.name)
 
-        keys = {scope: _gone_key(scope, _window(now)) for scope in members}
+        keys = {scope: gone_key(scope, window_of(now)) for scope in members}
         # The word after the note: who has read the new word finds the note as well.
         parts = {
             key: [
                 ("SADD", key, *members[scope]),
-                _expiry(key),
-                _set_word(_state_key(scope), secrets.token_hex(8)),
+                expiry(key),
+                set_word(state_key(scope), secrets.token_hex(8)),
             ]
             for scope, key in keys.items()
         }
@@ -185,20 +155,20 @@ class SlotShelf:
         """
         generation = await self._new_generation()
 
-        keys = [_generation_key(scope) for scope in _scopes(doctor_id, *specializations)]
-        await self._cache.run_all({key: [_set_word(key, generation)] for key in keys}, urgent=True)
+        keys = [generation_key(scope) for scope in scopes_of_slots(doctor_id, *specializations)]
+        await self._cache.run_all({key: [set_word(key, generation)] for key in keys}, urgent=True)
 
     async def fetch(self, key: str) -> Lookup[SlotPage]:
         """Look a page up, without the slots that are gone; invalid if its generation is over or it has run dry."""
-        scope = _scope_in(key)
-        window = _window(self._clock.now())
-        notes_key = _gone_key(scope, window)
-        raw, state = await self._cache.run(key, lambda line: _read(line, key, *state_keys(scope), notes_key))
+        scope = scope_in(key)
+        window = window_of(self._clock.now())
+        notes_key = gone_key(scope, window)
+        raw, state = await self._cache.run(key, lambda line: read_page(line, key, *state_keys(scope), notes_key))
         generation = state[0].decode() if state is not None else await self._begin_generation(scope)
-        stored = self._parse(raw, key) if raw is not None else None
-        if stored is None:
+        known = self._read(raw, key) if raw is not None else None
+        if known is None:
             return Lookup(None, generation, state)
-        page, loaded_at, made_for = stored
+        page, loaded_at, made_for = known
         now = self._clock.now()
         notes = await self._notes_about(page, scope, now, since=loaded_at)
         left = page.without(notes.gone, now=now)
@@ -210,22 +180,14 @@ class SlotShelf:
 
     async def keep(self, key: str, before: Lookup[SlotPage], entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
         """Store a page that was loaded after the look-up *before*, and `correct` it at once."""
-        head = {
-            "key": key,
-            "generation": before.version,
-            "loaded_at": entry.loaded_at.isoformat(),
-            "has_more": entry.value.has_more,
-            "candidates": [f"{c.opening} {rfc3339(c.starts_at)}" for c in entry.value.candidates],
-        }
-        # What is shown stands below, a slot to a line, as it is: JSON within JSON costs the most of all of this.
-        raw = "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
+        raw = stored.written(key, before.version, entry)
         store: Command = ("SET", key, raw, "PX", int(hard.total_seconds() * 1000))
         if before.state is None or self._reads.replicas:
             return await self._corrected(key, entry.value, entry.loaded_at, first=store)
         # The primary had everything that was noted before the look-up, so while the scope's words are what they were
         # then, there is nothing to correct; to ask for each slot of the page costs more than all else here.
-        words = state_keys(_scope_in(key))
-        if await self._cache.run(key, lambda line: _store(line, store, words)) == before.state:
+        words = state_keys(scope_in(key))
+        if await self._cache.run(key, lambda line: store_page(line, store, words)) == before.state:
             return entry.value
         return await self._corrected(key, entry.value, entry.loaded_at)
 
@@ -235,7 +197,7 @@ class SlotShelf:
 
     async def _corrected(self, key: str, value: SlotPage, since: datetime, first: Command | None = None) -> SlotPage:
         now = self._clock.now()
-        notes = await self._notes_about(value, _scope_in(key), now, since=since, first=first)
+        notes = await self._notes_about(value, scope_in(key), now, since=since, first=first)
         if not notes.are_complete_since(now):
             raise CacheUnavailable("notes were lost")
         return value.without(notes.gone, now=now)
@@ -254,7 +216,7 @@ class SlotShelf:
         if standing is None or state[0] != standing.state[0]:
             return None
         now = self._clock.now()
-        notes = await self._notes_about(page, _scope_in(key), now, since=standing.loaded_at)
+        notes = await self._notes_about(page, scope_in(key), now, since=standing.loaded_at)
         left = page.without(notes.gone, now=now)
         is_trusted = standing.loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(standing.loaded_at)
         if not is_trusted or left.is_dry(standing.loaded):
@@ -282,10 +244,10 @@ class SlotShelf:
 
     async def _begin_generation(self, scope: str) -> str:
         wanted = await self._new_generation()
-        key = _generation_key(scope)
-        window = _window(self._clock.now())
-        notes_keys = [_gone_key(scope, begun) for begun in (window, window + 1)]
-        await self._cache.run(key, lambda line: _begin(line, key, wanted, _state_key(scope), notes_keys))
+        key = generation_key(scope)
+        window = window_of(self._clock.now())
+        notes_keys = [gone_key(scope, begun) for begun in (window, window + 1)]
+        await self._cache.run(key, lambda line: begin_generation(line, key, wanted, state_key(scope), notes_keys))
         return wanted
 
     async def _new_generation(self) -> str:
@@ -310,9 +272,9 @@ class SlotShelf:
             return _Notes(set(), frozenset())
         # What was noted before *since* is not in the page, unless a replica had not heard of it.
         begun = since - self._reads.max_lag - _CLOCKS_AGREE_WITHIN
-        windows = range(_window(begun), _window(now + _CLOCKS_AGREE_WITHIN) + 1)
-        keys = [_gone_key(scope, window) for window in windows]
-        answers = await self._cache.run(keys[0], lambda line: _ask_gone(line, keys, [*openings, _MARK], first))
+        windows = range(window_of(begun), window_of(now + _CLOCKS_AGREE_WITHIN) + 1)
+        keys = [gone_key(scope, window) for window in windows]
+        answers = await self._cache.run(keys[0], lambda line: ask_gone(line, keys, [*openings, MARK], first))
         gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
         for window, flags in zip(windows, answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
@@ -323,21 +285,12 @@ class SlotShelf:
                 marked.add(window)
         return _Notes(gone, frozenset(marked), now)
 
-    def _parse(self, raw: bytes, key: str) -> tuple[SlotPage, datetime, str] | None:
-        """Read a stored page; one that is not what its key says counts as absent: clients of Redis mixed up replies."""
+    def _read(self, raw: bytes, key: str) -> stored.StoredPage | None:
+        """Read a page; what is not what its key says counts as absent, and its server as doubtful."""
         try:
-            head, *cards = raw.decode().split("\n")
-            stored = json.loads(head)
-            if stored["key"] != key:
-                self._cache.distrust(key, "another key's page")
-                return None
-            page = SlotPage(
-                tuple(_candidate(named, card) for named, card in zip(stored["candidates"], cards, strict=True)),
-                bool(stored["has_more"]),
-            )
-            return page, datetime.fromisoformat(stored["loaded_at"]), str(stored["generation"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self._cache.distrust(key, "not a page")
+            return stored.read(raw, key)
+        except stored.NotThePage as error:
+            self._cache.distrust(key, str(error))
             return None
 
     def _remember(self, gone: Iterable[GoneSlot], now: datetime) -> None:
@@ -370,71 +323,4 @@ class _Notes:
 
     def are_complete_since(self, loaded_at: datetime) -> bool:
         """Tell whether nothing was lost of what was noted since then; always when nothing had to be asked."""
-        return self.now is None or {_window(loaded_at), _window(self.now)} <= self.marked
-
-
-def _gone_key(scope: str, window: int) -> str:
-    return f"telemed:search:{{{scope}}}:gone:{window}"
-
-
-def window_ends_at(window: int) -> datetime:
-    """Say when the next window of gone notes begins."""
-    return datetime.fromtimestamp((window + 1) * GONE_WINDOW.total_seconds(), UTC)
-
-
-def _window(at: datetime) -> int:
-    return int(at.timestamp() // GONE_WINDOW.total_seconds())
-
-
-def _candidate(named: str, card: str) -> Candidate:
-    opening, _, starts_at = named.partition(" ")
-    if not _OPENING.fullmatch(opening):
-        raise ValueError("not an opening")
-    return Candidate(opening, datetime.fromisoformat(starts_at), card)
-
-
-async def _read(
-    line: Line, key: str, generation_key: str, state_key: str, notes_key: str
-) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
-    """Get a page, and its scope's generation and state word if the scope has both and all of its notes."""
-    raw, generation, word, is_marked = await line.ask(
-        ("GET", key), ("GET", generation_key), ("GET", state_key), ("SISMEMBER", notes_key, _MARK)
-    )
-    is_over = generation is None or word is None or not is_marked
-    return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
-
-
-async def _store(line: Line, store: Command, words: tuple[str, str]) -> tuple[object, ...]:
-    """Store a page, and then get the words of its scope's state."""
-    _, state = await line.ask(store, ("MGET", *words))
-    return tuple(state) if isinstance(state, list) else ()
-
-
-async def _begin(line: Line, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:
-    """Begin a generation and its sets of notes, both or neither: a mark under the old one would hide a loss."""
-    marks = [command for key in notes_keys for command in (("SADD", key, _MARK), _expiry(key))]
-    *_, done = await line.ask(
-        ("MULTI",), _set_word(generation_key, wanted), _set_word(state_key, secrets.token_hex(8)), *marks, ("EXEC",)
-    )
-    if not isinstance(done, list):
-        raise TypeError("not an answer to EXEC")
-    first_refusal(done)
-
-
-async def _ask_gone(line: Line, keys: list[str], openings: list[str], first: Command | None) -> list[Any]:
-    answers = await line.ask(*([first] if first else []), *(("SMISMEMBER", key, *openings) for key in keys))
-    return answers[-len(keys) :]
-
-
-def _set_word(key: str, word: str) -> Command:
-    return "SET", key, word, "EX", int(_GENERATION_LIVES.total_seconds())
-
-
-def _expiry(notes_key: str) -> Command:
-    return "EXPIRE", notes_key, int(3 * GONE_WINDOW.total_seconds())
-
-
-def _word(answer: object) -> bytes:
-    if not isinstance(answer, bytes):
-        raise TypeError("not a word of ours")
-    return answer
+        return self.now is None or {window_of(loaded_at), window_of(self.now)} <= self.marked

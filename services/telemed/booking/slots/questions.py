@@ -1,0 +1,62 @@
+"""What the shelf asks Redis, a function for each question."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from telemed.booking.slots.keys import GONE_WINDOW
+from telemed.kernel.cache.line import Command, Line, first_refusal
+
+# A member of every set of gone notes from its beginning. No opening of a slot is called so.
+MARK = "complete"
+_GENERATION_LIVES = timedelta(days=1)
+
+
+async def read_page(
+    line: Line, key: str, generation_key: str, state_key: str, notes_key: str
+) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
+    """Get a page, and its scope's generation and state word if the scope has both and all of its notes."""
+    raw, generation, word, is_marked = await line.ask(
+        ("GET", key), ("GET", generation_key), ("GET", state_key), ("SISMEMBER", notes_key, MARK)
+    )
+    is_over = generation is None or word is None or not is_marked
+    return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
+
+
+async def store_page(line: Line, store: Command, words: tuple[str, str]) -> tuple[object, ...]:
+    """Store a page, and then get the words of its scope's state."""
+    _, state = await line.ask(store, ("MGET", *words))
+    return tuple(state) if isinstance(state, list) else ()
+
+
+async def begin_generation(line: Line, generation_key: str, wanted: str, state_key: str, notes_keys: list[str]) -> None:
+    """Begin a generation and its sets of notes, both or neither: a mark under the old one would hide a loss."""
+    marks = [command for key in notes_keys for command in (("SADD", key, MARK), expiry(key))]
+    *_, done = await line.ask(
+        ("MULTI",), set_word(generation_key, wanted), set_word(state_key, secrets.token_hex(8)), *marks, ("EXEC",)
+    )
+    if not isinstance(done, list):
+        raise TypeError("not an answer to EXEC")
+    first_refusal(done)
+
+
+async def ask_gone(line: Line, keys: list[str], openings: list[str], first: Command | None) -> list[Any]:
+    """Ask of each set of notes which openings it names; *first* is done before."""
+    answers = await line.ask(*([first] if first else []), *(("SMISMEMBER", key, *openings) for key in keys))
+    return answers[-len(keys) :]
+
+
+def set_word(key: str, word: str) -> Command:
+    """Replace a generation or a state word."""
+    return "SET", key, word, "EX", int(_GENERATION_LIVES.total_seconds())
+
+
+def expiry(notes_key: str) -> Command:
+    """Let a set of notes outlive every page that it may be about."""
+    return "EXPIRE", notes_key, int(3 * GONE_WINDOW.total_seconds())
+
+
+def _word(answer: object) -> bytes:
+    if not isinstance(answer, bytes):
+        raise TypeError("not a word of ours")
+    return answer
