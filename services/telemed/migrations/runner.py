@@ -14,15 +14,19 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
     Safe to run by several processes at once: they queue on a lock. Does nothing to a database that a newer version has
     migrated already: it is as new as this version needs, and nothing goes back by itself.
+
+    One transaction, but for what a revision asks for: `IS_APART` commits everything before it first, and the statement
+    `IN_PIECES` is done in transactions of its own before it. Whoever is stopped in between goes on from there.
     """
     config = _config(database_url)
     config.attributes["may_be_newer"] = True
     script = ScriptDirectory.from_config(config)
     for step in reversed(list(script.walk_revisions("base", revision))):
-        statement = getattr(step.module, "IN_PIECES", None)
-        if statement is not None:
-            command.upgrade(config, str(step.down_revision))
-            do_in_pieces(database_url, str(step.down_revision), statement)
+        before, pieces = str(step.down_revision), getattr(step.module, "IN_PIECES", None)
+        if pieces is not None or hasattr(step.module, "IS_APART"):
+            command.upgrade(config, before)
+        if pieces is not None:
+            do_in_pieces(database_url, before, pieces)
     command.upgrade(config, revision)
 
 

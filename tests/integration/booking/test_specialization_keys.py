@@ -183,6 +183,9 @@ async def test_slots_of_the_release_before_get_theirs(old_database: TestDatabase
 
     await asyncio.to_thread(migrate, old_database.owner)
 
+    assert await old.fetchval(
+        "SELECT bool_and(s.xmin <> v.xmin) FROM booking.slots AS s, alembic_version AS v WHERE specialization_key <> ''"
+    ), "not in pieces: in the transaction of the revision"
     assert [tuple(row) for row in await old.fetch(KEYS)] == [
         ("open", None),
         ("open", "nephrology"),
@@ -196,17 +199,17 @@ async def test_slots_of_the_release_before_get_theirs(old_database: TestDatabase
 async def test_they_get_them_in_pieces(old_database: TestDatabase, old: asyncpg.Connection) -> None:
     """Each for good, and past those that somebody has in hand: these come last, with the revision."""
     await fill(old, *((day, "open") for day in range(1, 8)))
-    await asyncio.to_thread(migrate, old_database.owner, "0013")
+    await asyncio.to_thread(migrate, old_database.owner, "0014")
     held = await old.fetchval("SELECT id FROM booking.slots ORDER BY starts_at LIMIT 1")
-    step = import_module("telemed.migrations.versions.0014_every_open_slot_is_copied")
+    step = import_module("telemed.migrations.versions.0015_every_open_slot_has_its_copy")
     pieces = step.IN_PIECES.replace("LIMIT 1000", "LIMIT 2")
     assert pieces != step.IN_PIECES
 
     async with connected(old_database) as somebody, somebody.transaction():
         await somebody.execute("SELECT FROM booking.slots WHERE id = $1 FOR UPDATE", held)
-        await asyncio.to_thread(do_in_pieces, old_database.owner, "0012", pieces)
-        assert {row["specialization_key"] for row in await old.fetch(KEYS)} == {None}, "at another revision"
         await asyncio.to_thread(do_in_pieces, old_database.owner, "0013", pieces)
+        assert {row["specialization_key"] for row in await old.fetch(KEYS)} == {None}, "at another revision"
+        await asyncio.to_thread(do_in_pieces, old_database.owner, "0014", pieces)
         done = await old.fetch("SELECT id, xmin::text FROM booking.slots WHERE specialization_key = 'nephrology'")
 
     assert len(done) == 6
@@ -214,3 +217,17 @@ async def test_they_get_them_in_pieces(old_database: TestDatabase, old: asyncpg.
     assert len({row["xmin"] for row in done}) == 3, "each piece is a transaction"
     await asyncio.to_thread(migrate, old_database.owner)
     assert [row["specialization_key"] for row in await old.fetch(KEYS)] == ["nephrology"] * 7
+
+
+async def test_nobody_is_shut_out_while_the_index_is_built(old_database: TestDatabase, old: asyncpg.Connection) -> None:
+    """The new column shuts everybody out until its transaction ends: the index must have another."""
+    await asyncio.to_thread(migrate, old_database.owner)
+    made_by = await old.fetchrow(
+        """
+        SELECT (SELECT xmin::text FROM pg_trigger WHERE tgname = 'slots_specialization_of_new') AS column_and_triggers,
+               (SELECT i.xmin::text FROM pg_index AS i
+                WHERE i.indexrelid = 'booking.slots_search_by_specialization'::regclass) AS index
+        """
+    )
+    assert made_by is not None
+    assert made_by["column_and_triggers"] != made_by["index"]

@@ -2,8 +2,8 @@
 
 from telemed.migrations.sql import run
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 _FILL = """
 UPDATE booking.slots AS s SET specialization_key = lower(d.specialization)

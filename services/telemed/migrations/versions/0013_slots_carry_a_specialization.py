@@ -1,9 +1,8 @@
-"""Open slots by specialization, as search asks for them most. Safe before the code (pre).
+"""Open slots carry their doctor's specialization. Safe before the code (pre).
 
-The specialization is the doctor's. An open slot has a copy, in lower case, so that a page of one specialization is read
-from an index and not picked from the slots of all others. The copies are the database's business alone: whoever
-writes a slot or an entry of the directory, in whichever version of the code, need not know of them. What was open
-before gets its copy in 0014.
+An open slot has a copy of it, in lower case, so that a page of one specialization is read from an index (0014) and not
+picked from the slots of all others. The copies are the database's business alone: whoever writes a slot or an entry of
+the directory, in whichever version of the code, need not know of them. What was open before gets its copy in 0015.
 """
 
 from telemed.migrations.sql import run
@@ -50,12 +49,6 @@ def upgrade() -> None:
         CREATE TRIGGER doctors_specialization AFTER UPDATE OF specialization ON booking.doctors
         FOR EACH ROW WHEN (lower(NEW.specialization) <> lower(OLD.specialization))
         EXECUTE FUNCTION booking.spread_specialization()
-        """,
-        # Whoever writes slots waits while it is built, a second or two for a million open ones, as in 0012.
-        """
-        CREATE INDEX slots_search_by_specialization
-        ON booking.slots (specialization_key, starts_at, id)
-        INCLUDE (doctor_id, ends_at, version) WHERE status = 'open'
         """,
     )
 
