@@ -6,22 +6,27 @@ administrators too. The patient, who may see it but not conduct it, is told so w
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.contracts.appointments import Appointment, get_appointment, lock_appointment, part_in
+from telemed.contracts.appointments import (
+    AnyAppointment,
+    Appointment,
+    SeenAppointment,
+    lock_appointment,
+    part_in,
+)
 from telemed.contracts.ids import AppointmentId
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry
 from telemed.kernel.problems import Forbidden, NotFound
 
 
-async def seen_by_participant(
-    session: AsyncSession, act: Act, consultation_id: AppointmentId, *, action: str
-) -> Appointment:
-    """Get the consultation for one who takes part in it.
+def seen_by_participant(
+    appointment: SeenAppointment | None, act: Act, consultation_id: AppointmentId, *, action: str
+) -> SeenAppointment:
+    """Give the consultation, if there is one, to one who takes part in it.
 
     Raises:
         NotFound: there is none, or it is not the actor's.
     """
-    appointment = await get_appointment(session, consultation_id)
     if appointment is None or part_in(appointment, act.known_actor) is None:
         raise NotFound("There is no such consultation.", denial=_denial(action, consultation_id, appointment))
     return appointment
@@ -47,7 +52,7 @@ async def locked_by_doctor(
     return appointment
 
 
-def _denial(action: str, consultation_id: AppointmentId, appointment: Appointment | None) -> AuditEntry:
+def _denial(action: str, consultation_id: AppointmentId, appointment: AnyAppointment | None) -> AuditEntry:
     return AuditEntry(
         action=action,
         entity_type="consultation",

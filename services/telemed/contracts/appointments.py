@@ -4,17 +4,18 @@ Booking creates, cancels and moves it; consultation starts and ends it. One row,
 so that a cancellation and a start can never both win (docs/decisions/0003-one-appointment-row.md).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, DateTime, literal, select, tuple_, union
+from sqlalchemy import Column, DateTime, select
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.contracts.ids import AppointmentId
+from telemed.contracts.people import seen_by_caller
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Actor
 from telemed.kernel.paging import Cursor
@@ -89,6 +90,68 @@ class Appointment(SQLModel, table=True):
     version: int = 1  # counts changes; gives events their deterministic ids
 
 
+class SeenAppointment(NamedTuple):
+    """An appointment as a look finds it, past the ORM: what a client may be shown of it, in the columns' order."""
+
+    id: UUID
+    slot_id: UUID
+    doctor_id: UUID
+    patient_id: UUID
+    status: str
+    starts_at: datetime
+    ends_at: datetime
+    reason: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+AnyAppointment = Appointment | SeenAppointment
+
+_COLUMNS = ", ".join(f"a.{name}" for name in SeenAppointment._fields)
+_MINE = f"""
+    SELECT {_COLUMNS} FROM booking.appointments AS a
+    WHERE {{part}}
+      AND ($3::text[] IS NULL OR a.status = ANY ($3))
+      AND ($4::timestamptz IS NULL OR (a.starts_at, a.id) < ($4, $5::uuid))
+    ORDER BY a.starts_at DESC, a.id DESC
+    LIMIT $6
+"""  # noqa: S608 - columns of ours
+# One appointment ($3) of whomever. Index: appointments_pkey.
+APPOINTMENT = f"SELECT {_COLUMNS} FROM booking.appointments AS a WHERE a.id = $3"  # noqa: S608 - as above
+LOOK_AT_APPOINTMENT = seen_by_caller(APPOINTMENT)
+# The caller's own in these states ($3, null for any) after a place ($4, $5), latest first: `part_in`, said in SQL.
+# One branch for each part, because each then walks its own index (appointments_of_patient, appointments_of_doctor)
+# backwards and stops at the limit; an OR would gather and sort a doctor's whole history. What a doctor has with
+# themselves is the first branch's.
+LOOK_AT_APPOINTMENTS = seen_by_caller(f"""
+    SELECT * FROM (
+        ({_MINE.format(part="a.patient_id = caller.id")})
+        UNION ALL
+        ({_MINE.format(part="a.doctor_id = caller.id AND a.patient_id <> caller.id AND caller.role = 'doctor'")})
+    ) AS mine
+    ORDER BY starts_at DESC, id DESC
+    LIMIT $6
+""")  # noqa: S608 - as above
+
+
+def appointment_in(rows: Sequence[tuple[Any, ...]]) -> SeenAppointment | None:
+    """Read what `LOOK_AT_APPOINTMENT` found."""
+    return SeenAppointment._make(rows[0]) if rows else None
+
+
+def appointments_in(rows: Sequence[tuple[Any, ...]]) -> list[SeenAppointment]:
+    """Read what `LOOK_AT_APPOINTMENTS` found."""
+    return [SeenAppointment._make(row) for row in rows]
+
+
+def own_appointments(
+    *, states: Collection[AppointmentStatus], after: Cursor | None, limit: int
+) -> tuple[list[str] | None, datetime | None, UUID | None, int]:
+    """Give the values of `LOOK_AT_APPOINTMENTS`; *states* is empty for any."""
+    return list(states) or None, after.at if after else None, after.id if after else None, limit
+
+
 async def lock_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
     """Get the appointment for a change, locking its row until the transaction ends."""
     found: Appointment | None = await session.scalar(
@@ -107,7 +170,7 @@ async def get_appointment(session: AsyncSession, appointment_id: AppointmentId) 
     return found
 
 
-def part_in(appointment: Appointment, actor: Actor) -> Part | None:
+def part_in(appointment: AnyAppointment, actor: Actor) -> Part | None:
     """Tell which part the actor has in the appointment; None if it is not theirs.
 
     A patient's visits stay theirs whatever role they have now: it is their own data. A doctor's are theirs only while
@@ -120,51 +183,9 @@ def part_in(appointment: Appointment, actor: Actor) -> Part | None:
     return None
 
 
-def takes_part(appointment: Appointment, actor: Actor) -> bool:
+def takes_part(appointment: AnyAppointment, actor: Actor) -> bool:
     """Tell whether this is the appointment's patient, or its doctor and still a doctor."""
     return part_in(appointment, actor) is not None
-
-
-async def appointments_of(
-    session: AsyncSession,
-    actor: Actor,
-    *,
-    states: Collection[AppointmentStatus],
-    after: Cursor | None,
-    limit: int,
-) -> list[Appointment]:
-    """Give the actor's own, those that start latest first; *states* is empty for any. `part_in`, said in SQL.
-
-    One branch for each part, because each then walks its own index (appointments_of_patient, appointments_of_doctor)
-    backwards and stops at the limit; an OR would gather and sort a doctor's whole history.
-    """
-    appointment_id, starts_at = col(Appointment.id), col(Appointment.starts_at)
-    patient, doctor = col(Appointment.patient_id), col(Appointment.doctor_id)
-    mine = [patient == actor.user_id]
-    if actor.role == Role.DOCTOR:
-        mine.append(doctor == actor.user_id)
-    conditions: list[ColumnElement[bool]] = []
-    if states:
-        conditions.append(col(Appointment.status).in_(states))
-    if after is not None:
-        conditions.append(tuple_(starts_at, appointment_id) < tuple_(literal(after.at), literal(after.id)))
-    branches = [
-        select(appointment_id.label("id"), starts_at.label("starts_at"))
-        .where(part, *conditions)
-        .order_by(starts_at.desc(), appointment_id.desc())
-        .limit(limit)
-        .subquery()
-        .select()
-        for part in mine
-    ]
-    found = union(*branches).subquery()
-    rows = await session.scalars(
-        select(Appointment)
-        .join(found, found.c.id == appointment_id)
-        .order_by(starts_at.desc(), appointment_id.desc())
-        .limit(limit)
-    )
-    return list(rows)
 
 
 def step(appointment: Appointment, wanted: Step) -> None:

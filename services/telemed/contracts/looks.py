@@ -1,15 +1,21 @@
-"""Looks: reads that bear a replica, yet leave their trace on the primary and obey the rights of this very moment."""
+"""Looks: reads that bear a replica, yet leave their trace on the primary and obey the rights of this very moment.
 
-from collections.abc import Awaitable, Callable
+A look is one statement, which tells who asks as well, and a judgement of what it finds. On the primary that is a round
+trip and one more for the records (docs/decisions/0031-looks-in-two-round-trips.md); a replica runs the same two.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.kernel.acts import Act, Actor
+from telemed.contracts.roles import Role
+from telemed.kernel.acts import Act
 from telemed.kernel.audit import COLLECTED, AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.problems import OutcomeUnknown, Problem, Unavailable
 from telemed.kernel.replication.exchange import current_consistency
 from telemed.kernel.replication.replicas import NoReplica
@@ -18,16 +24,39 @@ if TYPE_CHECKING:
     from telemed.contracts.work import Work
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Found = Sequence[tuple[Any, ...]]  # rows, whose columns the statement's author knows
 Shows = Callable[[AsyncSession, Act], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
+class Shown(Generic[T_co]):
+    """What may be shown, and what the trail is to say of it."""
+
+    content: T_co
+    entries: Sequence[AuditEntry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Generic[T_co]):
+    """What somebody wants to see.
+
+    *statement* is made by `people.seen_by_caller`, *values* are those of its query. *judge* is told who asks, and what
+    was found without the caller's role; it decides what is shown, or raises the problem that the caller is to have.
+    """
+
+    statement: str
+    values: tuple[object, ...]
+    judge: Callable[[Act, Found], Shown[T_co]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen(Generic[T]):
-    """What a replica showed, to whom it believed to show it, and what the trail is to say of it."""
+    """What somebody was shown, as whom, and what the trail is to say of it."""
 
     shown: T
-    actor: Actor | None
-    entries: list[AuditEntry]
+    act: Act
+    entries: Sequence[AuditEntry]
 
 
 async def look(work: "Work", operation: Shows[T]) -> T:
@@ -42,13 +71,49 @@ async def look(work: "Work", operation: Shows[T]) -> T:
         Unavailable: the look cannot be recorded, or nobody answers.
         Overloaded, and whatever `Work.read` raises.
     """
+    return await _look(work, partial(_glance, work, operation), lambda: work.read(operation))
+
+
+async def look_directly(work: "Work", wanted: Look[T]) -> T:
+    """Do as `look` in one statement, and one more that commits the records; a denial is recorded by `Work.settle`.
+
+    Raises:
+        As `look`.
+    """
+    return await _look(work, partial(_glance_directly, work, wanted), lambda: _on_primary(work, wanted))
+
+
+async def _on_primary(work: "Work", wanted: Look[T]) -> T:
+    try:
+        seen = await work.resources.db.read_directly(partial(_see, work, wanted))
+        await work.resources.trail.append(seen.act, seen.entries)
+    except Problem as problem:
+        await work.settle(problem, None)
+        raise
+    return seen.shown
+
+
+async def _see(work: "Work", wanted: Look[T], direct: Direct) -> _Seen[T]:
+    claims = work.claims
+    user_id, session_id = (claims.user_id, claims.session_id) if claims is not None else (None, None)
+    rows = await direct.rows(wanted.statement, user_id, session_id, *wanted.values)
+    role = rows[0][0]
+    act = work.admit(Role(role) if role is not None else None) if claims is not None else work.act
+    # A query that finds nothing leaves one row with nothing behind the role.
+    shown = wanted.judge(act, [row[1:] for row in rows] if rows[0][1] is not None else [])
+    return _Seen(shown.content, act, shown.entries)
+
+
+async def _look(
+    work: "Work", glance: Callable[[AsyncSession], Awaitable[_Seen[T]]], on_primary: Callable[[], Awaitable[T]]
+) -> T:
     reads = work.resources.reads
     if not reads.replicas:
-        return await work.read(operation)
+        return await on_primary()
     if reads.is_primary_gone:
-        return await _without_primary(work, operation)
+        return await _without_primary(work, glance)
     try:
-        seen = await reads.replicas.read(partial(_glance, work, operation), reads.wanted())
+        seen = await reads.replicas.read(glance, reads.wanted())
         if await _is_confirmed(work, seen):
             return seen.shown
         reason = "role_changed"
@@ -57,12 +122,12 @@ async def look(work: "Work", operation: Shows[T]) -> T:
     except _Refused:
         reason = "refused"
     except (Unavailable, OutcomeUnknown):
-        return await _without_primary(work, operation)
+        return await _without_primary(work, glance)
     try:
         async with reads.replicas.primary_instead(reason):
-            return await work.read(operation)
+            return await on_primary()
     except Unavailable:
-        return await _without_primary(work, operation)
+        return await _without_primary(work, glance)
 
 
 class _Refused(Exception):
@@ -74,7 +139,14 @@ async def _glance(work: "Work", operation: Shows[T], session: AsyncSession) -> _
     session.info[COLLECTED] = entries
     try:
         act = await work.enter(session)
-        return _Seen(await operation(session, act), act.actor, entries)
+        return _Seen(await operation(session, act), act, entries)
+    except Problem as problem:
+        raise _Refused from problem
+
+
+async def _glance_directly(work: "Work", wanted: Look[T], session: AsyncSession) -> _Seen[T]:
+    try:
+        return await _see(work, wanted, await Direct.inside(session))
     except Problem as problem:
         raise _Refused from problem
 
@@ -90,7 +162,7 @@ async def _is_confirmed(work: "Work", seen: _Seen[T]) -> bool:
 
     async def confirm(session: AsyncSession) -> bool:
         act = await work.enter(session)
-        if act.actor != seen.actor:
+        if act.actor != seen.act.actor:
             return False
         await append_audit(session, act, *seen.entries)
         return True
@@ -102,9 +174,9 @@ async def _is_confirmed(work: "Work", seen: _Seen[T]) -> bool:
         raise
 
 
-async def _without_primary(work: "Work", operation: Shows[T]) -> T:
+async def _without_primary(work: "Work", glance: Callable[[AsyncSession], Awaitable[_Seen[T]]]) -> T:
     try:
-        served = await work.resources.reads.replicas.read_however_old(partial(_glance, work, operation))
+        served = await work.resources.reads.replicas.read_however_old(glance)
     except _Refused as refused:
         # Perhaps true, perhaps only old; the primary would know, and would keep the record of it.
         raise Unavailable from refused

@@ -12,14 +12,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from telemed.contracts.roles import Role
 
 # auth.people and auth.revoked_sessions are views: all that other services' code may know of auth's tables.
-_STANDING = text(
-    """
-    SELECT p.role
-    FROM auth.people AS p
-    WHERE p.id = :user_id
-      AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = :session_id)
-    """
-)
+# $1 is the user, $2 the session.
+_STANDS = "p.id = {0} AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = {1})"
+_STANDING = text(f"SELECT p.role FROM auth.people AS p WHERE {_STANDS.format(':user_id', ':session_id')}")  # noqa: S608 - names only
+# One row at least. What is found is found for a caller who stands, or for one who says not who they are.
+_SEEN = """
+    SELECT caller.role AS caller_role, found.*
+    FROM (VALUES ($1::uuid)) AS sent (user_id)
+    LEFT JOIN (SELECT p.id, p.role FROM auth.people AS p WHERE {stands}) AS caller ON true
+    LEFT JOIN LATERAL ({query}) AS found ON caller.role IS NOT NULL OR sent.user_id IS NULL
+"""
 _PERSON = text("SELECT id, full_name, role FROM auth.people WHERE id = :user_id")
 
 
@@ -36,6 +38,17 @@ async def current_role(session: AsyncSession, *, user_id: UUID, session_id: UUID
     """Give the role that the user has now; None if the user is gone or the session was ended or revoked."""
     role = await session.scalar(_STANDING, {"user_id": user_id, "session_id": session_id})
     return Role(role) if role is not None else None
+
+
+def seen_by_caller(query: str) -> str:
+    """Make one statement of a query and of the question who asks: the query's rows, each behind `caller_role`.
+
+    One statement is one snapshot, so role, session and what is shown are of one moment. $1 is the user, $2 the session,
+    the query's own parameters follow; it may name `caller.id` and `caller.role`. Its first column is never null: the
+    one row of a query that finds nothing has nothing but the role in it. To a user who is gone, or whose session has
+    ended, the database gives nothing else either.
+    """
+    return _SEEN.format(query=query, stands=_STANDS.format("$1", "$2::uuid"))
 
 
 async def person(session: AsyncSession, user_id: UUID) -> Person | None:

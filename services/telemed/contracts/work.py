@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.contracts.looks import look
+from telemed.contracts.looks import Look, look, look_directly
 from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act, Actor
@@ -25,6 +25,7 @@ from telemed.kernel.resources import Resources
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
 # What an operation looks like: a session, the act, then its own arguments.
 Operation = Callable[Concatenate[AsyncSession, Act, P], Awaitable[T]]
 
@@ -76,6 +77,14 @@ class Work:
             return await operation(session, act, *args, **kwargs)
 
         return await look(self, shows)
+
+    async def show(self, wanted: Look[Body]) -> Response:
+        """Answer with what a look gives, past the ORM and past the framework's second rendering; else as `look`.
+
+        What is shown has left its record in the trail, committed before this returns.
+        """
+        body = await look_directly(self, wanted)
+        return Response(body.model_dump_json(), media_type="application/json")
 
     async def read_trail(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an operation on the audit trail, with the database role that may see it."""

@@ -72,26 +72,27 @@ async def append_audit(session: AsyncSession, act: Act, *entries: AuditEntry) ->
     if collected is not None:
         collected += entries
         return
-    rows = [
-        {
-            "id": uuid7(),
-            "recorded_at": act.now,
-            "actor_id": act.actor.user_id if act.actor else None,
-            "actor_role": act.actor.role if act.actor else None,
-            "action": entry.action,
-            "outcome": entry.outcome,
-            "entity_type": entry.entity_type,
-            "entity_id": entry.entity_id,
-            "patient_id": entry.patient_id,
-            "request_id": act.request_id,
-            "trace_id": act.trace_id,
-            "client_address": act.client_address,
-            "details": entry.details,
-        }
-        for entry in entries
-    ]
-    if not rows:
+    if not entries:
         return
     # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it. The rows are
     # parameters and not part of the statement, so that it is compiled once and not for every act.
-    await session.execute(_INSERT, rows)
+    await session.execute(_INSERT, [record_of(act, entry) for entry in entries])
+
+
+def record_of(act: Act, entry: AuditEntry) -> dict[str, Any]:
+    """Make the record, by the names of its columns and in their order."""
+    return {
+        "id": uuid7(),
+        "recorded_at": act.now,
+        "actor_id": act.actor.user_id if act.actor else None,
+        "actor_role": act.actor.role if act.actor else None,
+        "action": entry.action,
+        "outcome": entry.outcome,
+        "entity_type": entry.entity_type,
+        "entity_id": entry.entity_id,
+        "patient_id": entry.patient_id,
+        "request_id": act.request_id,
+        "trace_id": act.trace_id,
+        "client_address": act.client_address,
+        "details": entry.details,
+    }

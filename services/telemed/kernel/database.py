@@ -263,7 +263,8 @@ class Database:
                     self._count("rolled_back")
                     raise
                 if direct.has_begun:
-                    await self._commit(direct.connection, lambda: direct.guarded(_end(direct.connection)))
+                    end = direct.whole or (lambda: direct.guarded(_end(direct.connection)))
+                    await self._commit(direct.connection, end)
                 else:
                     self._count("committed")
             except BaseException as error:
@@ -307,7 +308,7 @@ class Database:
             # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
             await _finish(asyncio.ensure_future(session.close()))
 
-    async def _commit(self, connection: RawConnection, send: Callable[[], Awaitable[None]]) -> None:
+    async def _commit(self, connection: RawConnection, send: Callable[[], Awaitable[object]]) -> None:
         """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""
         begin_commit()
         with span("COMMIT", Kind.CLIENT, DATABASE):
@@ -323,7 +324,8 @@ class Database:
             except (OperationalError, *DRIVER_ERRORS) as error:
                 raise self._unknown("connection") from error
             except (DBAPIError, StatementFailed) as error:
-                if _is_lost(error):
+                # A COMMIT is never refused for being on a standby; a statement that is all of a transaction is.
+                if _is_lost(error) and sqlstate(error) != READ_ONLY:
                     raise self._unknown("connection") from error
                 self._count("rolled_back")
                 raise  # the server refused: a definite no

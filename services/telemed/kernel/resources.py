@@ -18,6 +18,7 @@ from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.build import version
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.kernel.telemetry.tracing import Tracing
+from telemed.kernel.trail import Trail
 
 PartT = TypeVar("PartT")
 
@@ -33,6 +34,7 @@ class Resources:
     verifier: TokenVerifier
     db: Database
     refusals: Refusals
+    trail: Trail
     auditor_db: Database
     reads: Reads
     cache: Cache
@@ -98,6 +100,7 @@ async def open_resources(
             verifier=TokenVerifier(settings),
             db=db,
             refusals=Refusals(db),
+            trail=Trail(db),
             auditor_db=auditor_db,
             reads=reads,
             cache=cache,

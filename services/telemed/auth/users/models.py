@@ -1,6 +1,7 @@
 """The user: an account and the person who holds it."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Column, DateTime
@@ -23,3 +24,14 @@ class User(SQLModel, table=True):
     password_hash: str
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     version: int = 1  # counts changes; gives events their deterministic ids
+
+
+class SeenUser(NamedTuple):
+    """A user as a look finds them, past the ORM: what may be shown of them, in the columns' order."""
+
+    id: UUID
+    email: str
+    full_name: str
+    phone: str | None
+    role: str
+    created_at: datetime

@@ -8,9 +8,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from telemed.auth.problems import EmailTaken, LastAdmin
 from telemed.auth.throttling.operations import Attempt, remember_address
 from telemed.auth.users import queries
-from telemed.auth.users.models import User
+from telemed.auth.users.models import SeenUser, User
 from telemed.auth.users.rules import leaves_no_admin
+from telemed.auth.users.schemas import UserReply
 from telemed.contracts.events import ROLE_CHANGED, USER_REGISTERED
+from telemed.contracts.looks import Found, Look, Shown
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
@@ -55,13 +57,16 @@ async def register_user(session: AsyncSession, act: Act, new: NewUser, seen_at: 
     return user
 
 
-async def show_me(session: AsyncSession, act: Act) -> User:
+def show_me() -> Look[UserReply]:
     """Give the user who asks."""
-    user = await queries.user_by_id(session, act.known_actor.user_id)
-    if user is None:
-        raise NotFound  # cannot happen while users are not deleted: the session was found standing just before
-    await append_audit(session, act, _entry("user.read", user))
-    return user
+
+    def judge(_act: Act, rows: Found) -> Shown[UserReply]:
+        if not rows:
+            raise NotFound  # cannot happen: whoever has no row has no role either
+        user = SeenUser._make(rows[0])
+        return Shown(UserReply.of(user), [_entry("user.read", user)])
+
+    return Look(queries.LOOK_AT_USER, (), judge)
 
 
 async def change_role(session: AsyncSession, act: Act, user_id: UUID | None, email: str | None, role: Role) -> User:
@@ -100,6 +105,6 @@ async def assign_role(session: AsyncSession, act: Act, user: User, role: Role) -
     await append_events(session, act, Event(ROLE_CHANGED, user.id, user.version, payload))
 
 
-def _entry(action: str, user: User, **details: str) -> AuditEntry:
+def _entry(action: str, user: User | SeenUser, **details: str) -> AuditEntry:
     patient_id = user.id if user.role == Role.PATIENT.value else None
     return AuditEntry(action, "user", user.id, patient_id, details=dict(details))

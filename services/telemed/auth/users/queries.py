@@ -6,8 +6,14 @@ from sqlalchemy import select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.auth.users.models import User
+from telemed.auth.users.models import SeenUser, User
+from telemed.contracts.people import seen_by_caller
 from telemed.contracts.roles import Role
+
+# Index: users_pkey.
+LOOK_AT_USER = seen_by_caller(
+    f"SELECT {', '.join(f'u.{name}' for name in SeenUser._fields)} FROM auth.users AS u WHERE u.id = caller.id"  # noqa: S608 - columns of ours
+)
 
 
 async def user_by_id(session: AsyncSession, user_id: UUID) -> User | None:

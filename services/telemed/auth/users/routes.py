@@ -41,9 +41,9 @@ async def register(body: RegisterBody, work: AnybodyWrites) -> Response:
 @router.get(
     "/me", response_model=UserReply, responses=raises(NotAuthenticated, Forbidden, NotFound), summary="See oneself"
 )
-async def me(work: UserReads) -> UserReply:
+async def me(work: UserReads) -> Response:
     """Give the account of the caller, with the role that they have now."""
-    return UserReply.of(await work.look(show_me))
+    return await work.show(show_me())
 
 
 @router.post(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, mo
 
 from telemed.auth.emails import EmailAddress
 from telemed.auth.passwords.schemas import NewPassword
-from telemed.auth.users.models import User
+from telemed.auth.users.models import SeenUser, User
 from telemed.contracts.roles import Role
 from telemed.kernel.text import Instant, Line200
 
@@ -82,7 +82,7 @@ class UserReply(BaseModel):
     created_at: Instant = Field(description="When the account was made.")
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: User | SeenUser) -> Self:
         """Render."""
         return cls(
             id=user.id,

@@ -25,17 +25,23 @@ from telemed.booking.slots.queries import SlotNow, lock_slot, set_slot_status
 from telemed.booking.slots.rules import require_bookable
 from telemed.booking.slots.shelf import GoneSlot
 from telemed.contracts.appointments import (
+    LOOK_AT_APPOINTMENT,
+    LOOK_AT_APPOINTMENTS,
+    AnyAppointment,
     Appointment,
     AppointmentStatus,
-    appointments_of,
+    appointment_in,
+    appointments_in,
     get_appointment,
     lock_appointment,
+    own_appointments,
     part_in,
     step,
     takes_part,
 )
 from telemed.contracts.events import APPOINTMENT_BOOKED, APPOINTMENT_CANCELLED, APPOINTMENT_RESCHEDULED
 from telemed.contracts.ids import AppointmentId, PatientId, SlotId
+from telemed.contracts.looks import Found, Look, Shown
 from telemed.contracts.roles import Role
 from telemed.contracts.work import Entry, Written, rendered
 from telemed.kernel.acts import Act
@@ -157,28 +163,32 @@ async def move_appointment(
     return Changed(successor, gone=gone(slot), back=gone(released))
 
 
-async def read_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> AppointmentReply:
+def read_appointment(appointment_id: AppointmentId) -> Look[AppointmentReply]:
     """Show one of the actor's own appointments.
 
     Raises:
         NotFound: it is not the actor's.
     """
-    appointment = await get_appointment(session, appointment_id)
-    if appointment is None or not takes_part(appointment, act.known_actor):
-        raise _not_yours(appointment_id, appointment, action="appointment.read")
-    await append_audit(session, act, _entry("appointment.read", appointment))
-    return AppointmentReply.of(appointment)
+
+    def judge(act: Act, rows: Found) -> Shown[AppointmentReply]:
+        appointment = appointment_in(rows)
+        if appointment is None or not takes_part(appointment, act.known_actor):
+            raise _not_yours(appointment_id, appointment, action="appointment.read")
+        return Shown(AppointmentReply.of(appointment), [_entry("appointment.read", appointment)])
+
+    return Look(LOOK_AT_APPOINTMENT, (appointment_id,), judge)
 
 
-async def list_appointments(
-    session: AsyncSession, act: Act, *, status: ShownStatus | None, after: Cursor | None, limit: int
-) -> Page[AppointmentReply]:
+def list_appointments(*, status: ShownStatus | None, after: Cursor | None, limit: int) -> Look[Page[AppointmentReply]]:
     """Show the actor's own appointments, latest first."""
     states = stored_as(status) if status is not None else ()
-    found = await appointments_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
-    if found:
-        await append_audit(session, act, *(_entry("appointment.read", appointment) for appointment in found[:limit]))
-    return page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+
+    def judge(_act: Act, rows: Found) -> Shown[Page[AppointmentReply]]:
+        found = appointments_in(rows)
+        page = page_of(found, limit, item=AppointmentReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+        return Shown(page, [_entry("appointment.read", appointment) for appointment in found[:limit]])
+
+    return Look(LOOK_AT_APPOINTMENTS, own_appointments(states=states, after=after, limit=limit + 1), judge)
 
 
 async def _book(direct: Direct, wish: Wish, seen: Bookable, reason: str | None) -> Written[Booked]:
@@ -281,7 +291,7 @@ async def _release(session: AsyncSession, appointment: Appointment) -> SlotNow:
     return slot
 
 
-def _entry(action: str, appointment: Appointment | AppointmentReply) -> AuditEntry:
+def _entry(action: str, appointment: AnyAppointment | AppointmentReply) -> AuditEntry:
     return AuditEntry(action, "appointment", appointment.id, patient_id=appointment.patient_id)
 
 
@@ -300,7 +310,7 @@ def _event(kind: str, appointment: Appointment | AppointmentReply, **more: str |
     return Event(kind, appointment.id, version, payload | more)
 
 
-def _not_yours(appointment_id: AppointmentId, appointment: Appointment | None, *, action: str) -> NotFound:
+def _not_yours(appointment_id: AppointmentId, appointment: AnyAppointment | None, *, action: str) -> NotFound:
     patient_id = appointment.patient_id if appointment else None
     return NotFound(
         "You have no such appointment.",

@@ -70,9 +70,9 @@ async def list_appointments(
     status: Annotated[ShownStatus | None, Query(description="Only those that stand here.")] = None,
     limit: Limit = 20,
     cursor: CursorText | None = None,
-) -> Page[AppointmentReply]:
+) -> Response:
     """Show the caller's appointments, latest first."""
-    return await work.look(operations.list_appointments, status=status, after=Cursor.decode(cursor), limit=limit)
+    return await work.show(operations.list_appointments(status=status, after=Cursor.decode(cursor), limit=limit))
 
 
 @router.get(
@@ -81,9 +81,9 @@ async def list_appointments(
     responses=raises(NotFound, NotAuthenticated),
     summary="Look one appointment up",
 )
-async def read_appointment(appointment_id: UUID, work: UserReads) -> AppointmentReply:
+async def read_appointment(appointment_id: UUID, work: UserReads) -> Response:
     """Show an appointment to its patient or its doctor; to everybody else it does not exist."""
-    return await work.look(operations.read_appointment, AppointmentId(appointment_id))
+    return await work.show(operations.read_appointment(AppointmentId(appointment_id)))
 
 
 @router.post(

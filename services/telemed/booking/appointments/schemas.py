@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from telemed.booking.appointments.rules import ShownStatus, status_shown
-from telemed.contracts.appointments import Appointment
+from telemed.contracts.appointments import AnyAppointment
 from telemed.kernel.text import Instant, Text1000
 
 _SLOT_ID = "0198f3c2-8b21-7d4f-8a65-4a2d6c8e3fa1"
@@ -60,6 +60,16 @@ class AppointmentReply(BaseModel):
     created_at: Instant = Field(description="When it was booked.")
 
     @classmethod
-    def of(cls, appointment: Appointment) -> "AppointmentReply":
+    def of(cls, appointment: AnyAppointment) -> "AppointmentReply":
         """Show the appointment."""
-        return cls.model_validate(appointment.model_dump() | {"status": status_shown(appointment.status)})
+        return cls(
+            id=appointment.id,
+            slot_id=appointment.slot_id,
+            doctor_id=appointment.doctor_id,
+            patient_id=appointment.patient_id,
+            status=status_shown(appointment.status),
+            starts_at=appointment.starts_at,
+            ends_at=appointment.ends_at,
+            reason=appointment.reason,
+            created_at=appointment.created_at,
+        )

@@ -1,7 +1,7 @@
 """The table of prescriptions. Insert-only: neither the services' role nor the owner can change a row."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Column, DateTime
@@ -28,5 +28,20 @@ class Prescription(SQLModel, table=True):
     diagnosis: str | None
     # Written once and always read whole; nothing is ever asked of a single item.
     items: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    advice: str | None
+    follow_up_on: date | None
+
+
+class SeenPrescription(NamedTuple):
+    """A prescription as a look finds it, past the ORM: what a client may be shown of it, in the columns' order."""
+
+    id: UUID
+    consultation_id: UUID
+    patient_id: UUID
+    version: int
+    supersedes: UUID | None
+    issued_at: datetime
+    diagnosis: str | None
+    items: list[dict[str, Any]]
     advice: str | None
     follow_up_on: date | None

@@ -3,13 +3,18 @@
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
-from telemed.consultation.prescriptions.models import Prescription
-from telemed.consultation.prescriptions.queries import newest_prescription, prescriptions_of
+from telemed.consultation.prescriptions.models import Prescription, SeenPrescription
+from telemed.consultation.prescriptions.queries import (
+    LOOK_AT_PRESCRIPTIONS,
+    newest_prescription,
+    prescriptions_in,
+)
 from telemed.consultation.prescriptions.rules import next_version, require_follow_up_ahead, require_prescribing
-from telemed.consultation.prescriptions.schemas import IssuePrescription
+from telemed.consultation.prescriptions.schemas import CurrentPrescriptionReply, IssuePrescription
 from telemed.consultation.problems import PrescriptionNotIssued
 from telemed.contracts.events import PRESCRIPTION_ISSUED
 from telemed.contracts.ids import AppointmentId
+from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.ids import uuid7
@@ -58,22 +63,25 @@ async def issue_prescription(
     return prescription
 
 
-async def read_prescriptions(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> list[Prescription]:
+def read_prescriptions(consultation_id: AppointmentId) -> Look[CurrentPrescriptionReply]:
     """Show every version to one who takes part in the visit, newest first; there is at least one.
 
     Raises:
         NotFound: there is no such consultation, or it is not the actor's.
         PrescriptionNotIssued: it has no prescription; no denial, as the actor may know that.
     """
-    await seen_by_participant(session, act, consultation_id, action="prescription.read")
-    versions = await prescriptions_of(session, consultation_id)
-    if not versions:
-        raise PrescriptionNotIssued
-    await append_audit(session, act, _entry("prescription.read", versions[0]))
-    return versions
+
+    def judge(act: Act, rows: Found) -> Shown[CurrentPrescriptionReply]:
+        appointment, versions = prescriptions_in(rows)
+        seen_by_participant(appointment, act, consultation_id, action="prescription.read")
+        if not versions:
+            raise PrescriptionNotIssued
+        return Shown(CurrentPrescriptionReply.newest_of(versions), [_entry("prescription.read", versions[0])])
+
+    return Look(LOOK_AT_PRESCRIPTIONS, (consultation_id,), judge)
 
 
-def _entry(action: str, prescription: Prescription) -> AuditEntry:
+def _entry(action: str, prescription: Prescription | SeenPrescription) -> AuditEntry:
     return AuditEntry(
         action=action,
         entity_type="prescription",

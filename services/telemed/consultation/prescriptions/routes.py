@@ -51,9 +51,9 @@ async def post_prescription(work: UserWrites, id: ConsultationId, body: IssuePre
     responses=raises(NotAuthenticated, NotFound, PrescriptionNotIssued),
     summary="Read the current prescription and its history",
 )
-async def get_prescription(work: UserReads, id: ConsultationId) -> CurrentPrescriptionReply:  # noqa: A002 - the API's name
+async def get_prescription(work: UserReads, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Show the prescription that holds now, and those that it replaced, to the visit's patient and doctor."""
-    return CurrentPrescriptionReply.newest_of(await work.look(read_prescriptions, AppointmentId(id)))
+    return await work.show(read_prescriptions(AppointmentId(id)))
 
 
 def _address(prescription: Prescription) -> str:

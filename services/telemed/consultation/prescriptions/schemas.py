@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, Strict
 
-from telemed.consultation.prescriptions.models import Prescription
+from telemed.consultation.prescriptions.models import Prescription, SeenPrescription
 from telemed.kernel.text import EARLIEST_INSTANT, LATEST_INSTANT, Instant, Line200, Text1000, Text4000
 
 MAX_ITEMS = 50
@@ -108,7 +108,9 @@ class CurrentPrescriptionReply(PrescriptionReply):
     history: list[PrescriptionReply] = Field(description="The versions before it, newest first.")
 
     @classmethod
-    def newest_of(cls, versions: Sequence[Prescription]) -> "CurrentPrescriptionReply":
+    def newest_of(cls, versions: Sequence[SeenPrescription]) -> "CurrentPrescriptionReply":
         """Show the first of *versions*, which are newest first, with the others as its history."""
-        current, *history = (PrescriptionReply.of(version) for version in versions)
-        return cls(**current.model_dump(), history=history)
+        current, *history = versions
+        return cls(
+            **current._asdict(), history=[PrescriptionReply.model_validate(version._asdict()) for version in history]
+        )

@@ -7,35 +7,51 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
 from telemed.consultation.visits.rules import VisitStatus, require_late, require_open, stored_as
 from telemed.consultation.visits.schemas import ConsultationReply
-from telemed.contracts.appointments import Appointment, appointments_of, step
+from telemed.contracts.appointments import (
+    LOOK_AT_APPOINTMENT,
+    LOOK_AT_APPOINTMENTS,
+    AnyAppointment,
+    Appointment,
+    appointment_in,
+    appointments_in,
+    own_appointments,
+    step,
+)
 from telemed.contracts.events import CONSULTATION_COMPLETED, CONSULTATION_MISSED, CONSULTATION_STARTED
 from telemed.contracts.ids import AppointmentId
+from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.paging import Cursor, Page, page_of
 
 
-async def list_consultations(
-    session: AsyncSession, act: Act, *, status: VisitStatus | None, after: Cursor | None, limit: int
-) -> Page[ConsultationReply]:
+def list_consultations(
+    *, status: VisitStatus | None, after: Cursor | None, limit: int
+) -> Look[Page[ConsultationReply]]:
     """Show a page of the actor's own, those that start latest first; each one shown is a look of its own."""
-    states = stored_as(status) if status is not None else []
-    found = await appointments_of(session, act.known_actor, states=states, after=after, limit=limit + 1)
-    if found:
-        await append_audit(session, act, *(_entry("consultation.read", one) for one in found[:limit]))
-    return page_of(found, limit, item=ConsultationReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+    states = stored_as(status) if status is not None else ()
+
+    def judge(_act: Act, rows: Found) -> Shown[Page[ConsultationReply]]:
+        found = appointments_in(rows)
+        page = page_of(found, limit, item=ConsultationReply.of, place=lambda one: Cursor(one.starts_at, one.id))
+        return Shown(page, [_entry("consultation.read", one) for one in found[:limit]])
+
+    return Look(LOOK_AT_APPOINTMENTS, own_appointments(states=states, after=after, limit=limit + 1), judge)
 
 
-async def read_consultation(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+def read_consultation(consultation_id: AppointmentId) -> Look[ConsultationReply]:
     """Show a consultation to one who takes part in it.
 
     Raises:
         NotFound: there is none, or it is not the actor's.
     """
-    appointment = await seen_by_participant(session, act, consultation_id, action="consultation.read")
-    await append_audit(session, act, _entry("consultation.read", appointment))
-    return appointment
+
+    def judge(act: Act, rows: Found) -> Shown[ConsultationReply]:
+        appointment = seen_by_participant(appointment_in(rows), act, consultation_id, action="consultation.read")
+        return Shown(ConsultationReply.of(appointment), [_entry("consultation.read", appointment)])
+
+    return Look(LOOK_AT_APPOINTMENT, (consultation_id,), judge)
 
 
 async def start_visit(
@@ -96,7 +112,7 @@ async def _record_step(session: AsyncSession, act: Act, appointment: Appointment
     await append_events(session, act, Event(event, appointment.id, appointment.version, payload))
 
 
-def _entry(action: str, appointment: Appointment) -> AuditEntry:
+def _entry(action: str, appointment: AnyAppointment) -> AuditEntry:
     return AuditEntry(
         action=action,
         entity_type="consultation",

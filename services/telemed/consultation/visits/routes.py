@@ -39,9 +39,9 @@ async def get_consultations(
     status: Annotated[VisitStatus | None, Query(description="Only those that stand here.")] = None,
     limit: Limit = 20,
     cursor: CursorText | None = None,
-) -> Page[ConsultationReply]:
+) -> Response:
     """List the consultations in which the caller takes part, as patient or as doctor."""
-    return await work.look(list_consultations, status=status, after=Cursor.decode(cursor), limit=limit)
+    return await work.show(list_consultations(status=status, after=Cursor.decode(cursor), limit=limit))
 
 
 @router.get(
@@ -50,9 +50,9 @@ async def get_consultations(
     responses=raises(NotAuthenticated, NotFound),
     summary="Read a consultation",
 )
-async def get_consultation(work: UserReads, id: ConsultationId) -> ConsultationReply:  # noqa: A002 - the API's name
+async def get_consultation(work: UserReads, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Show a consultation to its patient and its doctor; the id is valid from the moment of booking."""
-    return ConsultationReply.of(await work.look(read_consultation, AppointmentId(id)))
+    return await work.show(read_consultation(AppointmentId(id)))
 
 
 @router.post(

@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from telemed.consultation.visits.rules import VisitStatus, status_shown
-from telemed.contracts.appointments import Appointment
+from telemed.contracts.appointments import AnyAppointment
 from telemed.kernel.text import Instant
 
 _EXAMPLE: dict[str, JsonValue] = {
@@ -35,7 +35,7 @@ class ConsultationReply(BaseModel):
     completed_at: Instant | None = Field(description="When the doctor completed it; null before.")
 
     @classmethod
-    def of(cls, appointment: Appointment) -> "ConsultationReply":
+    def of(cls, appointment: AnyAppointment) -> "ConsultationReply":
         """Show the appointment as the consultation that it is."""
         return cls(
             id=appointment.id,
