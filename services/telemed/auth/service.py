@@ -39,6 +39,7 @@ SERVICE = Service(
         "POST /auth/logout": Priority.CRITICAL,
         "GET /auth/jwks.json": Priority.BROWSING,
     },
+    straight=("GET /auth/me",),
     jobs=(
         Job("forget-login-attempts", timedelta(minutes=10), forget_old),
         Job("forget-sessions", timedelta(hours=1), forget_ended_sessions),

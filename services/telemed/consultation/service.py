@@ -21,5 +21,6 @@ SERVICE = Service(
         "POST /consultation/{id}/no-show": Priority.CRITICAL,
         "POST /consultation/{id}/prescription": Priority.CRITICAL,
     },
+    straight=("GET /consultation", "GET /consultation/{id}", "GET /consultation/{id}/prescription"),
     jobs=JOBS,
 )

@@ -4,7 +4,7 @@ A look is one statement, which tells who asks as well, and a judgement of what i
 trip and one more for the records (docs/decisions/0031-looks-in-two-round-trips.md); a replica runs the same two.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act
-from telemed.kernel.audit import COLLECTED, AuditEntry, append_audit
+from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.direct import Direct
 from telemed.kernel.problems import OutcomeUnknown, Problem, Unavailable
 from telemed.kernel.replication.exchange import current_consistency
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Found = Sequence[tuple[Any, ...]]  # rows, whose columns the statement's author knows
-Shows = Callable[[AsyncSession, Act], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class _Seen(Generic[T]):
     entries: Sequence[AuditEntry]
 
 
-async def look(work: "Work", operation: Shows[T]) -> T:
-    """Run an operation that shows something on a replica as new as the client's own writes.
+async def look(work: "Work", wanted: Look[T]) -> T:
+    """Show something as a replica has it that is as new as the client's own writes; without replicas, the primary.
 
     Who may see it is decided on the primary, where the records of the look are committed before a byte leaves. A
     refusal counts only if the primary says it too: what a replica lacks may be there. Without a primary, what belongs
@@ -68,19 +67,31 @@ async def look(work: "Work", operation: Shows[T]) -> T:
     not happen.
 
     Raises:
-        Unavailable: the look cannot be recorded, or nobody answers.
-        Overloaded, and whatever `Work.read` raises.
+        NotAuthenticated, Forbidden: as `Work.enter`, and recorded like whatever the judgement raises (`Work.settle`).
+        Unavailable, OutcomeUnknown: the look cannot be recorded, or nobody answers.
+        Overloaded, DeadlineExceeded: as `Database.read_directly`.
     """
-    return await _look(work, partial(_glance, work, operation), lambda: work.read(operation))
-
-
-async def look_directly(work: "Work", wanted: Look[T]) -> T:
-    """Do as `look` in one statement, and one more that commits the records; a denial is recorded by `Work.settle`.
-
-    Raises:
-        As `look`.
-    """
-    return await _look(work, partial(_glance_directly, work, wanted), lambda: _on_primary(work, wanted))
+    reads = work.resources.reads
+    if not reads.replicas:
+        return await _on_primary(work, wanted)
+    if reads.is_primary_gone:
+        return await _without_primary(work, wanted)
+    try:
+        seen = await reads.replicas.read(partial(_glance, work, wanted), reads.wanted())
+        if await _is_confirmed(work, seen):
+            return seen.shown
+        reason = "role_changed"
+    except NoReplica as nobody:
+        reason = nobody.reason
+    except _Refused:
+        reason = "refused"
+    except (Unavailable, OutcomeUnknown):
+        return await _without_primary(work, wanted)
+    try:
+        async with reads.replicas.primary_instead(reason):
+            return await _on_primary(work, wanted)
+    except Unavailable:
+        return await _without_primary(work, wanted)
 
 
 async def _on_primary(work: "Work", wanted: Look[T]) -> T:
@@ -104,47 +115,11 @@ async def _see(work: "Work", wanted: Look[T], direct: Direct) -> _Seen[T]:
     return _Seen(shown.content, act, shown.entries)
 
 
-async def _look(
-    work: "Work", glance: Callable[[AsyncSession], Awaitable[_Seen[T]]], on_primary: Callable[[], Awaitable[T]]
-) -> T:
-    reads = work.resources.reads
-    if not reads.replicas:
-        return await on_primary()
-    if reads.is_primary_gone:
-        return await _without_primary(work, glance)
-    try:
-        seen = await reads.replicas.read(glance, reads.wanted())
-        if await _is_confirmed(work, seen):
-            return seen.shown
-        reason = "role_changed"
-    except NoReplica as nobody:
-        reason = nobody.reason
-    except _Refused:
-        reason = "refused"
-    except (Unavailable, OutcomeUnknown):
-        return await _without_primary(work, glance)
-    try:
-        async with reads.replicas.primary_instead(reason):
-            return await on_primary()
-    except Unavailable:
-        return await _without_primary(work, glance)
-
-
 class _Refused(Exception):
-    """The operation said no, on a replica's state."""
+    """The judgement was no, on a replica's state."""
 
 
-async def _glance(work: "Work", operation: Shows[T], session: AsyncSession) -> _Seen[T]:
-    entries: list[AuditEntry] = []
-    session.info[COLLECTED] = entries
-    try:
-        act = await work.enter(session)
-        return _Seen(await operation(session, act), act, entries)
-    except Problem as problem:
-        raise _Refused from problem
-
-
-async def _glance_directly(work: "Work", wanted: Look[T], session: AsyncSession) -> _Seen[T]:
+async def _glance(work: "Work", wanted: Look[T], session: AsyncSession) -> _Seen[T]:
     try:
         return await _see(work, wanted, await Direct.inside(session))
     except Problem as problem:
@@ -174,9 +149,9 @@ async def _is_confirmed(work: "Work", seen: _Seen[T]) -> bool:
         raise
 
 
-async def _without_primary(work: "Work", glance: Callable[[AsyncSession], Awaitable[_Seen[T]]]) -> T:
+async def _without_primary(work: "Work", wanted: Look[T]) -> T:
     try:
-        served = await work.resources.reads.replicas.read_however_old(glance)
+        served = await work.resources.reads.replicas.read_however_old(partial(_glance, work, wanted))
     except _Refused as refused:
         # Perhaps true, perhaps only old; the primary would know, and would keep the record of it.
         raise Unavailable from refused

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.contracts.looks import Look, look, look_directly
+from telemed.contracts.looks import Look, look
 from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act, Actor
@@ -70,20 +70,12 @@ class Work:
         """
         return await self._read_from(self.resources.db, operation, *args, **kwargs)
 
-    async def look(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an operation that shows something, where a replica's state will do if it has the client's own writes."""
+    async def look(self, wanted: Look[Body]) -> Response:
+        """Answer with what a look shows, where a replica's state will do if it has the client's own writes.
 
-        async def shows(session: AsyncSession, act: Act) -> T:
-            return await operation(session, act, *args, **kwargs)
-
-        return await look(self, shows)
-
-    async def show(self, wanted: Look[Body]) -> Response:
-        """Answer with what a look gives, past the ORM and past the framework's second rendering; else as `look`.
-
-        What is shown has left its record in the trail, committed before this returns.
+        Its records are committed before this returns. The body is rendered here, as the framework would, but once.
         """
-        body = await look_directly(self, wanted)
+        body = await look(self, wanted)
         return Response(body.model_dump_json(), media_type="application/json")
 
     async def read_trail(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -59,19 +59,8 @@ class AuditEntry:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-# Under this name a session on a replica, which can write nothing, keeps the entries of what is being read there.
-COLLECTED = "telemed.collected_audit_entries"
-
-
 async def append_audit(session: AsyncSession, act: Act, *entries: AuditEntry) -> None:
-    """Add the records to the trail as part of the session's transaction.
-
-    On a replica they are collected instead; `contracts/work.py` commits them on the primary before anything is shown.
-    """
-    collected: list[AuditEntry] | None = session.info.get(COLLECTED)
-    if collected is not None:
-        collected += entries
-        return
+    """Add the records to the trail as part of the session's transaction."""
     if not entries:
         return
     # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it. The rows are

@@ -261,8 +261,8 @@ async def test_a_route_that_needs_more_is_no_straight_way(resources: Resources) 
         "POST /booking/nowhere",
         "GET /booking/slots/book",
         "POST /booking/appointments/{appointment_id}/cancel",
-        "GET /booking/appointments",
-        "GET /booking/doctors",
+        "GET /booking/appointments/{id}",
+        "DELETE /booking/slots/{slot_id}",
     ],
 )
 async def test_a_way_that_leads_nowhere_is_found_at_the_start(resources: Resources, name: str) -> None:

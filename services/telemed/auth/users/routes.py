@@ -43,7 +43,7 @@ async def register(body: RegisterBody, work: AnybodyWrites) -> Response:
 )
 async def me(work: UserReads) -> Response:
     """Give the account of the caller, with the role that they have now."""
-    return await work.show(show_me())
+    return await work.look(show_me())
 
 
 @router.post(

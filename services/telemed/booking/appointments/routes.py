@@ -72,7 +72,7 @@ async def list_appointments(
     cursor: CursorText | None = None,
 ) -> Response:
     """Show the caller's appointments, latest first."""
-    return await work.show(operations.list_appointments(status=status, after=Cursor.decode(cursor), limit=limit))
+    return await work.look(operations.list_appointments(status=status, after=Cursor.decode(cursor), limit=limit))
 
 
 @router.get(
@@ -83,7 +83,7 @@ async def list_appointments(
 )
 async def read_appointment(appointment_id: UUID, work: UserReads) -> Response:
     """Show an appointment to its patient or its doctor; to everybody else it does not exist."""
-    return await work.show(operations.read_appointment(AppointmentId(appointment_id)))
+    return await work.look(operations.read_appointment(AppointmentId(appointment_id)))
 
 
 @router.post(

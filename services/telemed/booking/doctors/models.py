@@ -1,6 +1,7 @@
 """The directory's table."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Text
@@ -25,3 +26,18 @@ class Doctor(SQLModel, table=True):
     is_listed: bool  # false once the user is no longer a doctor
     listed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     version: int
+
+
+class SeenDoctor(NamedTuple):
+    """An entry as a look finds it, past the ORM, in the columns' order."""
+
+    id: UUID
+    full_name: str
+    specialization: str
+    languages: list[str]
+    fee_minor: int
+    fee_currency: str
+    time_zone: str
+    bio: str | None
+    registration_number: str
+    listed_at: datetime

@@ -11,6 +11,7 @@ from telemed.booking.doctors.schemas import DoctorReply, WriteDoctor
 from telemed.contracts import people
 from telemed.contracts.events import DOCTOR_CHANGED
 from telemed.contracts.ids import DoctorId
+from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.locks import lock_thing
@@ -61,35 +62,36 @@ async def write_doctor(session: AsyncSession, act: Act, wanted: WriteDoctor) -> 
     return ChangedDoctor(doctor, previous)
 
 
-async def read_doctor(session: AsyncSession, act: Act, doctor_id: DoctorId) -> DoctorReply:
+def read_doctor(doctor_id: DoctorId) -> Look[DoctorReply]:
     """Look an entry up.
 
     Raises:
         NotFound: there is none, or it is not listed and you are neither an admin nor the doctor.
     """
-    doctor = await queries.doctor_by_id(session, doctor_id)
-    sees_all = doctor is not None and may_see_registration(doctor, act.actor)
-    if doctor is None or not (sees_all or await queries.is_shown_doctor(session, doctor_id)):
-        raise NotFound("There is no such doctor.")
-    return DoctorReply.shown(doctor, with_registration=sees_all)
+
+    def judge(act: Act, rows: Found) -> Shown[DoctorReply]:
+        doctor, is_shown = queries.doctor_in(rows) or (None, False)
+        sees_all = doctor is not None and may_see_registration(doctor, act.actor)
+        if doctor is None or not (sees_all or is_shown):
+            raise NotFound("There is no such doctor.")
+        return Shown(DoctorReply.shown(doctor, with_registration=sees_all))
+
+    return Look(queries.LOOK_AT_DOCTOR, (doctor_id,), judge)
 
 
-async def list_doctors(
-    session: AsyncSession,
-    act: Act,
-    *,
-    specialization: str | None,
-    language: str | None,
-    after: Cursor | None,
-    limit: int,
-) -> Page[DoctorReply]:
+def list_doctors(
+    *, specialization: str | None, language: str | None, after: Cursor | None, limit: int
+) -> Look[Page[DoctorReply]]:
     """Page through the listed doctors in the order of their listing."""
-    found = await queries.listed_doctors(
-        session, specialization=specialization, language=language, after=after, limit=limit + 1
-    )
-    return page_of(
-        found,
-        limit,
-        item=lambda doctor: DoctorReply.shown(doctor, with_registration=may_see_registration(doctor, act.actor)),
-        place=lambda doctor: Cursor(doctor.listed_at, doctor.id),
-    )
+
+    def judge(act: Act, rows: Found) -> Shown[Page[DoctorReply]]:
+        page = page_of(
+            queries.doctors_in(rows),
+            limit,
+            item=lambda doctor: DoctorReply.shown(doctor, with_registration=may_see_registration(doctor, act.actor)),
+            place=lambda doctor: Cursor(doctor.listed_at, doctor.id),
+        )
+        return Shown(page)
+
+    place = queries.directory_place(specialization=specialization, language=language, after=after, limit=limit + 1)
+    return Look(queries.LOOK_AT_DOCTORS, place, judge)

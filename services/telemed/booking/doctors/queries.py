@@ -1,16 +1,38 @@
 """The directory's SQL."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Text, and_, any_, cast, func, literal, select, text, tuple_
+from sqlalchemy import select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.booking.doctors.models import Doctor
+from telemed.booking.doctors.models import Doctor, SeenDoctor
 from telemed.contracts.ids import DoctorId
+from telemed.contracts.people import seen_by_caller
 from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
+
+_COLUMNS = ", ".join(f"d.{name}" for name in SeenDoctor._fields)
+# Listed, and still a doctor: that is auth's to say, and holds at once.
+_IS_SHOWN = "d.is_listed AND EXISTS (SELECT FROM auth.people AS p WHERE p.id = d.id AND p.role = 'doctor')"
+# One entry ($3), listed or not, and whether patients see it. Index: doctors_pkey.
+LOOK_AT_DOCTOR = seen_by_caller(
+    f"SELECT {_COLUMNS}, {_IS_SHOWN} FROM booking.doctors AS d WHERE d.id = $3"  # noqa: S608 - names of ours
+)
+# The directory, of a specialization ($3) and a language ($4) if they are not null, after a place ($5, $6), in the order
+# of listing. Both are in lower case. Index: doctors_directory, or doctors_by_specialization.
+LOOK_AT_DOCTORS = seen_by_caller(f"""
+    SELECT {_COLUMNS} FROM booking.doctors AS d
+    WHERE {_IS_SHOWN}
+      AND ($3::text IS NULL OR lower(d.specialization) = $3)
+      AND ($4::text IS NULL OR $4 = ANY (lower(d.languages::text)::text[]))
+      AND ($5::timestamptz IS NULL OR (d.listed_at, d.id) > ($5, $6::uuid))
+    ORDER BY d.listed_at, d.id
+    LIMIT $7
+""")  # noqa: S608 - names of ours
 
 # What the doctors among these are. Index: doctors_pkey.
 _SPECIALIZATIONS = "SELECT id, specialization FROM booking.doctors WHERE id = ANY($1::uuid[])"
@@ -45,32 +67,24 @@ async def note_listing(direct: Direct, doctor_id: DoctorId, *, is_listed: bool) 
     return rows[0]["specialization"] if rows else None
 
 
-async def is_shown_doctor(session: AsyncSession, doctor_id: DoctorId) -> bool:
-    """Tell whether patients see the entry."""
-    return await session.scalar(select(col(Doctor.id)).where(col(Doctor.id) == doctor_id, is_shown())) is not None
+def doctor_in(rows: Sequence[tuple[Any, ...]]) -> tuple[SeenDoctor, bool] | None:
+    """Read what `LOOK_AT_DOCTOR` found: the entry, and whether patients see it."""
+    return (SeenDoctor._make(rows[0][:-1]), rows[0][-1]) if rows else None
 
 
-async def listed_doctors(
-    session: AsyncSession, *, specialization: str | None, language: str | None, after: Cursor | None, limit: int
-) -> list[Doctor]:
-    """Page through the directory in the order of listing. Index: doctors_directory."""
-    place = tuple_(col(Doctor.listed_at), col(Doctor.id))
-    query = select(Doctor).where(is_shown()).order_by(col(Doctor.listed_at), col(Doctor.id)).limit(limit)
-    if specialization is not None:
-        query = query.where(func.lower(col(Doctor.specialization)) == specialization.lower())
-    if language is not None:
-        query = query.where(speaks(language))
-    if after is not None:
-        query = query.where(place > (after.at, after.id))
-    return list((await session.scalars(query)).all())
+def doctors_in(rows: Sequence[tuple[Any, ...]]) -> list[SeenDoctor]:
+    """Read what `LOOK_AT_DOCTORS` found."""
+    return [SeenDoctor._make(row) for row in rows]
 
 
-def is_shown() -> ColumnElement[bool]:
-    """Tell whether the doctor is listed, and still is a doctor: that is auth's to say, and holds at once."""
-    is_doctor = text("EXISTS (SELECT FROM auth.people AS p WHERE p.id = booking.doctors.id AND p.role = 'doctor')")
-    return and_(col(Doctor.is_listed), is_doctor)
-
-
-def speaks(language: str) -> ColumnElement[bool]:
-    """Tell whether the doctor speaks the language, regardless of case."""
-    return literal(language.lower()) == any_(cast(func.lower(cast(col(Doctor.languages), Text)), ARRAY(Text)))
+def directory_place(
+    *, specialization: str | None, language: str | None, after: Cursor | None, limit: int
+) -> tuple[str | None, str | None, datetime | None, UUID | None, int]:
+    """Give the values of `LOOK_AT_DOCTORS`."""
+    return (
+        specialization.lower() if specialization is not None else None,
+        language.lower() if language is not None else None,
+        after.at if after else None,
+        after.id if after else None,
+        limit,
+    )

@@ -52,11 +52,11 @@ async def list_doctors(
     language: Annotated[Language | None, Query(description="A language the doctor speaks.")] = None,
     limit: Limit = 20,
     cursor: CursorText | None = None,
-) -> Page[DoctorReply]:
+) -> Response:
     """Show listed doctors in the order of their listing."""
     after = Cursor.decode(cursor)
     return await work.look(
-        operations.list_doctors, specialization=specialization, language=language, after=after, limit=limit
+        operations.list_doctors(specialization=specialization, language=language, after=after, limit=limit)
     )
 
 
@@ -67,6 +67,6 @@ async def list_doctors(
     summary="Look one doctor up",
     openapi_extra={"security": [{}]},  # added to the token's requirement: it may be left out
 )
-async def read_doctor(doctor_id: UUID, work: VisitorReads) -> DoctorReply:
+async def read_doctor(doctor_id: UUID, work: VisitorReads) -> Response:
     """Show one doctor; the registration number only to admins and the doctor."""
-    return await work.look(operations.read_doctor, DoctorId(doctor_id))
+    return await work.look(operations.read_doctor(DoctorId(doctor_id)))

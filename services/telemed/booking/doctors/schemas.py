@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, StringConstraints
 
-from telemed.booking.doctors.models import Doctor
+from telemed.booking.doctors.models import Doctor, SeenDoctor
 from telemed.contracts.money import Money
 from telemed.kernel.text import Line80, Text4000
 
@@ -76,17 +76,6 @@ class DoctorCard(BaseModel):
     languages: list[str] = Field(description="Languages of the consultation.")
     fee: Money = Field(description="Price of one consultation.")
 
-    @classmethod
-    def of(cls, doctor: Doctor) -> "DoctorCard":
-        """Show the doctor."""
-        return cls(
-            id=doctor.id,
-            full_name=doctor.full_name,
-            specialization=doctor.specialization,
-            languages=doctor.languages,
-            fee=Money(amount_minor=doctor.fee_minor, currency=doctor.fee_currency),
-        )
-
 
 class DoctorReply(DoctorCard):
     """A doctor's entry in the directory."""
@@ -102,10 +91,14 @@ class DoctorReply(DoctorCard):
     registration_number: str | None = Field(description="Number in the medical register; null unless you may see it.")
 
     @classmethod
-    def shown(cls, doctor: Doctor, *, with_registration: bool) -> "DoctorReply":
+    def shown(cls, doctor: Doctor | SeenDoctor, *, with_registration: bool) -> "DoctorReply":
         """Show the entry."""
         return cls(
-            **DoctorCard.of(doctor).model_dump(),
+            id=doctor.id,
+            full_name=doctor.full_name,
+            specialization=doctor.specialization,
+            languages=doctor.languages,
+            fee=Money(amount_minor=doctor.fee_minor, currency=doctor.fee_currency),
             time_zone=doctor.time_zone,
             bio=doctor.bio,
             registration_number=doctor.registration_number if with_registration else None,

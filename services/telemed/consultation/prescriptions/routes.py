@@ -53,7 +53,7 @@ async def post_prescription(work: UserWrites, id: ConsultationId, body: IssuePre
 )
 async def get_prescription(work: UserReads, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Show the prescription that holds now, and those that it replaced, to the visit's patient and doctor."""
-    return await work.show(read_prescriptions(AppointmentId(id)))
+    return await work.look(read_prescriptions(AppointmentId(id)))
 
 
 def _address(prescription: Prescription) -> str:

@@ -41,7 +41,7 @@ async def get_consultations(
     cursor: CursorText | None = None,
 ) -> Response:
     """List the consultations in which the caller takes part, as patient or as doctor."""
-    return await work.show(list_consultations(status=status, after=Cursor.decode(cursor), limit=limit))
+    return await work.look(list_consultations(status=status, after=Cursor.decode(cursor), limit=limit))
 
 
 @router.get(
@@ -52,7 +52,7 @@ async def get_consultations(
 )
 async def get_consultation(work: UserReads, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Show a consultation to its patient and its doctor; the id is valid from the moment of booking."""
-    return await work.show(read_consultation(AppointmentId(id)))
+    return await work.look(read_consultation(AppointmentId(id)))
 
 
 @router.post(

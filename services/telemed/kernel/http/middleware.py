@@ -18,7 +18,7 @@ from telemed.kernel.http.express import Express, Memory
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
-from telemed.kernel.http.route_table import KnownRoute, RouteTable
+from telemed.kernel.http.route_table import UNKNOWN, KnownRoute, RouteTable
 from telemed.kernel.http.straight import StraightWays
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
@@ -98,7 +98,7 @@ class Edge:
         exchange.closes_connection = self._is_draining
         try:
             if is_platform:
-                await self._catch(scope, exchange)
+                await self._catch(scope, exchange, UNKNOWN)
             else:
                 await self._admit(scope, exchange, headers)
         finally:
@@ -122,7 +122,7 @@ class Edge:
         token = look_at(sketch)
         started = time.perf_counter()
         try:
-            await self._serve(scope, exchange, place, headers.get(b"x-request-deadline"))
+            await self._serve(scope, exchange, route, place, headers.get(b"x-request-deadline"))
         finally:
             place.free()
             look_away(token)
@@ -132,7 +132,9 @@ class Edge:
         memory = self._memories.get(scope["path"]) if scope["method"] == "GET" else None
         return memory.room() if memory is not None else None
 
-    async def _serve(self, scope: Scope, exchange: Exchange, place: Place, wish: bytes | None) -> None:
+    async def _serve(
+        self, scope: Scope, exchange: Exchange, route: KnownRoute, place: Place, wish: bytes | None
+    ) -> None:
         """Let the application work until the deadline."""
         if exchange.waits_for_body:
             exchange.on_body = place.take
@@ -150,7 +152,7 @@ class Edge:
         token = current_deadline.set(deadline)
         countdown = Countdown(deadline, answer_instead)
         try:
-            await self._catch(scope, exchange)
+            await self._catch(scope, exchange, route)
         except asyncio.CancelledError:
             reason = _why_cancelled(scope, deadline)
             if reason is None:
@@ -162,7 +164,7 @@ class Edge:
             countdown.stop()
             current_deadline.reset(token)
 
-    async def _catch(self, scope: Scope, exchange: Exchange) -> None:
+    async def _catch(self, scope: Scope, exchange: Exchange, known: KnownRoute) -> None:
         """Answer whatever the application leaves unanswered."""
         try:
             exchange.refuse_announced_size()
@@ -171,7 +173,7 @@ class Edge:
                 with self._tracing.root_of(exchange.trace):
                     await self._sampled_app(scope, exchange.receive, exchange.send)
                 return
-            straight = self.straight.get((scope["method"], scope["path"]))
+            straight = self.straight.get((scope["method"], known.template))
             if straight is None or not await straight.serve(scope, exchange):
                 await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:

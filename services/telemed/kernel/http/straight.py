@@ -1,11 +1,12 @@
 """The straight way of hot requests: FastAPI's route without FastAPI's way to it.
 
 Between the edge and an endpoint lie eight layers of middleware, two routers, two exit stacks and the solving of
-dependencies; for a booking that was a fifth of its cost, for a search a quarter. A request that is regular in every
-respect reaches the same endpoint with the same values and the same `Work` from here: a booking has one bearer token, at
-most one idempotency key and a JSON body that the route's model accepts; of a search each parameter is known and there
-once. Whatever is irregular takes the ordinary way, which knows what to say about it. Nothing is decided here: the
-endpoint is the same function, and so is the access rule.
+dependencies; for a booking that was a fifth of its cost, for a search a quarter, for a look a half. A request that is
+regular in every respect reaches the same endpoint with the same values and the same `Work` from here: a booking has one
+bearer token, at most one idempotency key and a JSON body that the route's model accepts; of a search or a look each
+parameter is known and there once, and a look has one bearer token, or none where it may. Whatever is irregular takes
+the ordinary way, which knows what to say about it. Nothing is decided here: the endpoint is the same function, and so
+is the access rule.
 """
 
 import json
@@ -59,6 +60,17 @@ class PublicAccess(Protocol):
 
     def begin_read(self, request: Request) -> Any:
         """Say what is known of the request."""
+        ...
+
+
+@runtime_checkable
+class LookAccess(Protocol):
+    """The access rule of a route that shows something to users; it makes the endpoint's `work`."""
+
+    needs_token: bool  # False: who sends none is shown something, too
+
+    def begin_look(self, request: Request, token: str | None) -> Any:
+        """Verify the token, and say what is known of the request."""
         ...
 
 
@@ -163,6 +175,57 @@ class StraightRead:
         return True
 
 
+class StraightLook:
+    """The straight way to a route for users that takes parameters in its path and its query."""
+
+    def __init__(self, app: FastAPI, route: APIRoute) -> None:
+        """Look at what the route needs.
+
+        Raises:
+            ValueError: it needs more than these and access for users who look.
+        """
+        needs = route.dependant
+        others = [*needs.body_params, *needs.header_params, *needs.cookie_params]
+        if others or any(field.field_info.is_required() for field in needs.query_params):
+            raise ValueError(f"{route.path} takes more than parameters, of which the query's may be left out")
+        self._access = _access_of(route, LookAccess, "users who look")  # type: ignore[type-abstract]  # as above
+        parts = route.path.split("/")
+        # FastAPI's own fields, whose type is private; each part of the path that is one, by its place.
+        self._places: list[tuple[int, Any]] = [
+            (parts.index(f"{{{field.alias}}}"), field) for field in needs.path_params
+        ]
+        self._fields: dict[str, Any] = {field.alias: field for field in needs.query_params}
+        self._endpoint = _Endpoint(app, route)
+
+    async def serve(self, scope: Scope, exchange: Exchange) -> bool:
+        """Answer a request with at most one bearer token, each of whose parameters is known, given once and right."""
+        is_regular, token = _bearer_token(scope["headers"])
+        given = self._read(scope) if is_regular and (token is not None or not self._access.needs_token) else None
+        if given is None:
+            return False
+        request = StrictRequest(scope, exchange.receive)
+        await self._endpoint.answer(scope, exchange, request, partial(self._access.begin_look, request, token), **given)
+        return True
+
+    def _read(self, scope: Scope) -> dict[str, object] | None:
+        """Make the values of all parameters; None if there is anything that the ordinary way must judge."""
+        parts = scope["path"].split("/")
+        sent = [(field, "path", parts[place]) for place, field in self._places]
+        if query := scope["query_string"]:
+            pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            values = dict(pairs)
+            if len(values) < len(pairs) or not self._fields.keys() >= values.keys():
+                return None
+            sent += [(self._fields[name], "query", value) for name, value in values.items()]
+        given = {field.name: field.get_default() for field in self._fields.values()}
+        for field, place, value in sent:
+            made = _validated(field, value, place)
+            if made is None:
+                return None
+            given[field.name] = made
+        return given
+
+
 def _access_of(route: APIRoute, kind: type[A], whom: str) -> A:
     """Give the rule that makes the endpoint's `work`.
 
@@ -200,9 +263,16 @@ def straight_ways(app: FastAPI, services: Iterable[Service]) -> StraightWays:
             method, _, path = name.partition(" ")
             if (method, path) not in routes:
                 raise ValueError(f"{service.name} has no straight way to {name}")
-            kind = StraightRead if method == "GET" else StraightWrite
-            ways[method, path] = kind(app, routes[method, path])
+            ways[method, path] = _way(app, routes[method, path], method)
     return ways
+
+
+def _way(app: FastAPI, route: APIRoute, method: str) -> Way:
+    if method != "GET":
+        return StraightWrite(app, route)
+    needs = route.dependant.dependencies
+    is_look = bool(needs) and isinstance(needs[0].call, LookAccess)
+    return StraightLook(app, route) if is_look else StraightRead(app, route)
 
 
 async def _whole_body(exchange: Exchange) -> Message:
@@ -213,6 +283,15 @@ async def _whole_body(exchange: Exchange) -> Message:
         message = await exchange.receive()
         pieces.append(message.get("body", b""))
     return {**message, "body": b"".join(pieces)} if len(pieces) > 1 and message["type"] == "http.request" else message
+
+
+def _bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bool, str | None]:
+    """Read who looks: whether that is said in a regular way, and the token, if there is one."""
+    sent = [value for name, value in headers if name == b"authorization"]
+    if not sent:
+        return True, None
+    bearer = _BEARER.fullmatch(sent[0]) if len(sent) == 1 else None
+    return bearer is not None, bearer[1].decode() if bearer is not None else None
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> _Credentials | None:
