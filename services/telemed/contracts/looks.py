@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+_UNRECORDED = "This cannot be shown now, because the look could not be recorded."
 Found = Sequence[tuple[Any, ...]]  # rows, whose columns the statement's author knows
 
 
@@ -68,7 +69,7 @@ async def look(work: "Work", wanted: Look[T]) -> T:
 
     Raises:
         NotAuthenticated, Forbidden: as `Work.enter`, and recorded like whatever the judgement raises (`Work.settle`).
-        Unavailable, OutcomeUnknown: the look cannot be recorded, or nobody answers.
+        Unavailable: the look cannot be recorded, or nobody answers.
         Overloaded, DeadlineExceeded: as `Database.read_directly`.
     """
     reads = work.resources.reads
@@ -98,6 +99,9 @@ async def _on_primary(work: "Work", wanted: Look[T]) -> T:
     try:
         seen = await work.resources.db.read_directly(partial(_see, work, wanted))
         await work.resources.trail.append(seen.act, seen.entries)
+    except OutcomeUnknown as unknown:
+        # Of a look nothing is left to find out about: at worst the trail says that somebody saw what was not shown.
+        raise Unavailable(_UNRECORDED) from unknown
     except Problem as problem:
         await work.settle(problem, None)
         raise
@@ -156,7 +160,7 @@ async def _without_primary(work: "Work", wanted: Look[T]) -> T:
         # Perhaps true, perhaps only old; the primary would know, and would keep the record of it.
         raise Unavailable from refused
     if served.value.entries:
-        raise Unavailable("This cannot be shown now, because the look could not be recorded.")
+        raise Unavailable(_UNRECORDED)
     consistency = current_consistency.get()
     if consistency is not None:
         consistency.age = served.age or timedelta()
