@@ -78,8 +78,6 @@ class AccessRule:
 class Reads(AccessRule):
     """Access for routes that change nothing."""
 
-    needs_token = True
-
     # Asynchronous like those below, although nothing is awaited: FastAPI sends other callables to a thread each.
     async def __call__(self, request: Request, credentials: BearerToken) -> Work:
         """Make the request's `Work`."""
@@ -109,8 +107,6 @@ class Writes(AccessRule):
 
 class OptionalReads(Reads):
     """Access for routes that anybody may read, and that show more to some; a token, if sent, must be valid."""
-
-    needs_token = False
 
     def begin(self, request: Request, token: str | None) -> Work:
         """Verify the token, if there is one."""

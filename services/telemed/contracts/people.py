@@ -15,12 +15,13 @@ from telemed.contracts.roles import Role
 # $1 is the user, $2 the session.
 _STANDS = "p.id = {0} AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = {1})"
 _STANDING = text(f"SELECT p.role FROM auth.people AS p WHERE {_STANDS.format(':user_id', ':session_id')}")  # noqa: S608 - names only
-# One row at least. What is found is found for a caller who stands, or for one who says not who they are.
+# One row at least. What is found is found for a caller who stands, and stays in the query's order: on the left of the
+# last join is one row, and where nothing is compared for equality PostgreSQL has no join but the loop.
 _SEEN = """
     SELECT caller.role AS caller_role, found.*
     FROM (VALUES ($1::uuid)) AS sent (user_id)
     LEFT JOIN (SELECT p.id, p.role FROM auth.people AS p WHERE {stands}) AS caller ON true
-    LEFT JOIN LATERAL ({query}) AS found ON caller.role IS NOT NULL OR sent.user_id IS NULL
+    LEFT JOIN LATERAL ({query}) AS found ON caller.role IS NOT NULL{or_else}
 """
 _PERSON = text("SELECT id, full_name, role FROM auth.people WHERE id = :user_id")
 
@@ -40,15 +41,17 @@ async def current_role(session: AsyncSession, *, user_id: UUID, session_id: UUID
     return Role(role) if role is not None else None
 
 
-def seen_by_caller(query: str) -> str:
+def seen_by_caller(query: str, *, or_visitor: bool = False) -> str:
     """Make one statement of a query and of the question who asks: the query's rows, each behind `caller_role`.
 
     One statement is one snapshot, so role, session and what is shown are of one moment. $1 is the user, $2 the session,
     the query's own parameters follow; it may name `caller.id` and `caller.role`. Its first column is never null: the
     one row of a query that finds nothing has nothing but the role in it. To a user who is gone, or whose session has
-    ended, the database gives nothing else either.
+    ended, the database gives nothing else either; nor to one who says not who they are ($1 is null), without
+    *or_visitor*.
     """
-    return _SEEN.format(query=query, stands=_STANDS.format("$1", "$2::uuid"))
+    or_else = " OR sent.user_id IS NULL" if or_visitor else ""
+    return _SEEN.format(query=query, stands=_STANDS.format("$1", "$2::uuid"), or_else=or_else)
 
 
 async def person(session: AsyncSession, user_id: UUID) -> Person | None:

@@ -14,7 +14,7 @@ from tests.support.people import People, User
 
 from telemed.booking.appointments.schemas import BookSlot
 from telemed.booking.service import SERVICE
-from telemed.contracts.access import PatientWrites
+from telemed.contracts.access import PatientWrites, UserReads
 from telemed.kernel.http.app import build_api
 from telemed.kernel.http.exchange import Exchange
 from telemed.kernel.http.straight import StraightRead, StraightWrite, straight_ways
@@ -252,6 +252,21 @@ async def test_a_route_that_needs_more_is_no_straight_way(resources: Resources) 
     service = replace(SERVICE, routers=(router,), priorities={}, straight=("POST /booking/things",))
     app = build_api([service], resources, with_platform_routes=False)
     with pytest.raises(ValueError, match="takes more"):
+        straight_ways(app, [service])
+
+
+async def test_a_look_that_must_be_told_something_is_no_straight_way(resources: Resources) -> None:
+    """What is left out stands for its default there, and this has none."""
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.get("/booking/things")
+    async def look_at_things(work: UserReads, of: str) -> Response:
+        """Never called."""
+        raise AssertionError((work, of))
+
+    service = replace(SERVICE, routers=(router,), priorities={}, straight=("GET /booking/things",))
+    app = build_api([service], resources, with_platform_routes=False)
+    with pytest.raises(ValueError, match="may be left out"):
         straight_ways(app, [service])
 
 

@@ -20,11 +20,13 @@ _COLUMNS = ", ".join(f"d.{name}" for name in SeenDoctor._fields)
 _IS_SHOWN = "d.is_listed AND EXISTS (SELECT FROM auth.people AS p WHERE p.id = d.id AND p.role = 'doctor')"
 # One entry ($3), listed or not, and whether patients see it. Index: doctors_pkey.
 LOOK_AT_DOCTOR = seen_by_caller(
-    f"SELECT {_COLUMNS}, {_IS_SHOWN} FROM booking.doctors AS d WHERE d.id = $3"  # noqa: S608 - names of ours
+    f"SELECT {_COLUMNS}, {_IS_SHOWN} FROM booking.doctors AS d WHERE d.id = $3",  # noqa: S608 - names of ours
+    or_visitor=True,
 )
 # The directory, of a specialization ($3) and a language ($4) if they are not null, after a place ($5, $6), in the order
 # of listing. Both are in lower case. Index: doctors_directory, or doctors_by_specialization.
-LOOK_AT_DOCTORS = seen_by_caller(f"""
+LOOK_AT_DOCTORS = seen_by_caller(
+    f"""
     SELECT {_COLUMNS} FROM booking.doctors AS d
     WHERE {_IS_SHOWN}
       AND ($3::text IS NULL OR lower(d.specialization) = $3)
@@ -32,7 +34,9 @@ LOOK_AT_DOCTORS = seen_by_caller(f"""
       AND ($5::timestamptz IS NULL OR (d.listed_at, d.id) > ($5, $6::uuid))
     ORDER BY d.listed_at, d.id
     LIMIT $7
-""")  # noqa: S608 - names of ours
+    """,  # noqa: S608 - names of ours
+    or_visitor=True,
+)
 
 # What the doctors among these are. Index: doctors_pkey.
 _SPECIALIZATIONS = "SELECT id, specialization FROM booking.doctors WHERE id = ANY($1::uuid[])"

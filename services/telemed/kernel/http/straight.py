@@ -4,9 +4,9 @@ Between the edge and an endpoint lie eight layers of middleware, two routers, tw
 dependencies; for a booking that was a fifth of its cost, for a search a quarter, for a look a half. A request that is
 regular in every respect reaches the same endpoint with the same values and the same `Work` from here: a booking has one
 bearer token, at most one idempotency key and a JSON body that the route's model accepts; of a search or a look each
-parameter is known and there once, and a look has one bearer token, or none where it may. Whatever is irregular takes
-the ordinary way, which knows what to say about it. Nothing is decided here: the endpoint is the same function, and so
-is the access rule.
+parameter is known and there once, and a look has one bearer token or none. Whatever is irregular takes the ordinary
+way, which knows what to say about it. Nothing is decided here: the endpoint is the same function, and so is the access
+rule.
 """
 
 import json
@@ -66,8 +66,6 @@ class PublicAccess(Protocol):
 @runtime_checkable
 class LookAccess(Protocol):
     """The access rule of a route that shows something to users; it makes the endpoint's `work`."""
-
-    needs_token: bool  # False: who sends none is shown something, too
 
     def begin_look(self, request: Request, token: str | None) -> Any:
         """Verify the token, and say what is known of the request."""
@@ -200,7 +198,7 @@ class StraightLook:
     async def serve(self, scope: Scope, exchange: Exchange) -> bool:
         """Answer a request with at most one bearer token, each of whose parameters is known, given once and right."""
         is_regular, token = _bearer_token(scope["headers"])
-        given = self._read(scope) if is_regular and (token is not None or not self._access.needs_token) else None
+        given = self._read(scope) if is_regular else None
         if given is None:
             return False
         request = StrictRequest(scope, exchange.receive)

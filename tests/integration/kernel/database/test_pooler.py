@@ -111,6 +111,20 @@ async def test_direct_statements_do_not_meet_each_other(
     assert [await value_of(owner, counters, number) for number in (1, 2)] == [TRANSACTIONS // 2] * 2
 
 
+async def test_statements_that_are_all_of_a_transaction_need_nothing_more(
+    pooled: Pooled, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+) -> None:
+    """The pooler ends a transaction by the same word of the server; each is committed when its caller goes on."""
+    db = await open_database(pooled.url, database_pool_size=CLIENTS, database_pool_timeout_seconds=60.0)
+
+    async def work(direct: Direct, number: int) -> None:
+        assert (await direct.look("SELECT $1::int", number))[0] == number
+        direct.change_at_the_end(f"UPDATE {counters} SET value = value + 1 WHERE id = $1", 1 + number % 2)
+
+    await asyncio.gather(*(db.transact_directly(work, number) for number in range(TRANSACTIONS)))
+    assert [await value_of(owner, counters, number) for number in (1, 2)] == [TRANSACTIONS // 2] * 2
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings of asyncpg and SQLAlchemy that somebody might put in place of ours."""
