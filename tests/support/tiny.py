@@ -10,6 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.counters import add
 
 from telemed.contracts.access import AnybodyReads, UserReads, UserWrites
+from telemed.contracts.looks import Found, Look, Shown
+from telemed.contracts.people import seen_by_caller
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry
 from telemed.kernel.http.strict_json import StrictRoute
@@ -86,10 +88,13 @@ async def count(session: AsyncSession, act: Act, counters: str, number: int, bod
     return CountReply(value=value, request_id=act.request_id)
 
 
-async def look(session: AsyncSession, _act: Act, counters: str) -> CountReply:
+def look(counters: str) -> Look[CountReply]:
     """Read the first counter."""
-    value = await session.scalar(text(f"SELECT value FROM {counters} WHERE id = 1"))  # a fixture's name
-    return CountReply(value=value, request_id="")
+
+    def judge(_act: Act, rows: Found) -> Shown[CountReply]:
+        return Shown(CountReply(value=rows[0][0], request_id=""))
+
+    return Look(seen_by_caller(f"SELECT value FROM {counters} WHERE id = 1"), (), judge)  # a fixture's name
 
 
 def tiny_service(counters: str) -> Service:
@@ -106,8 +111,8 @@ def tiny_service(counters: str) -> Service:
         return await work.write(count, counters, 2, body, reply=lambda reply: reply, status=201)
 
     @router.get("/one", response_model=CountReply, responses=raises(NotAuthenticated, Forbidden))
-    async def look_at_one(work: UserReads) -> CountReply:
-        return await work.read(look, counters)
+    async def look_at_one(work: UserReads) -> Response:
+        return await work.look(look(counters))
 
     @router.get("/slow/{name}", responses=raises())
     async def slow(_work: AnybodyReads, name: str) -> dict[str, str]:

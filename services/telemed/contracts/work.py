@@ -15,7 +15,6 @@ from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act, Actor
 from telemed.kernel.audit import AuditEntry, append_audit
-from telemed.kernel.database import Database
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.idempotency import Once, Reply, ReplyVault, request_hash
 from telemed.kernel.identity import Claims
@@ -62,14 +61,6 @@ class Work:
     allowed: frozenset[Role]
     idempotency_key: str | None = None
 
-    async def read(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an operation that shows something, as one transaction.
-
-        A transaction and not a mere read, because a look at patient data commits its audit record before a byte
-        of it leaves.
-        """
-        return await self._read_from(self.resources.db, operation, *args, **kwargs)
-
     async def look(self, wanted: Look[Body]) -> Response:
         """Answer with what a look shows, where a replica's state will do if it has the client's own writes.
 
@@ -79,8 +70,19 @@ class Work:
         return Response(body.model_dump_json(), media_type="application/json")
 
     async def read_trail(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an operation on the audit trail, with the database role that may see it."""
-        return await self._read_from(self.resources.auditor_db, operation, *args, **kwargs)
+        """Run an operation on the audit trail, with the database role that may see it.
+
+        A transaction and not a mere read, because a look at the trail commits its own record before a byte of it goes.
+        """
+
+        async def transaction(session: AsyncSession) -> T:
+            return await operation(session, await self.enter(session), *args, **kwargs)
+
+        try:
+            return await self.resources.auditor_db.transact(transaction)
+        except Problem as problem:
+            await self.settle(problem, None)
+            raise
 
     async def write(
         self,
@@ -212,16 +214,6 @@ class Work:
         if hasattr(self.request, "_json"):
             return self.request._json  # noqa: SLF001 - StrictRequest and Starlette keep there what was read
         return getattr(self.request, "_body", b"").decode("latin-1")
-
-    async def _read_from(self, db: Database, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async def transaction(session: AsyncSession) -> T:
-            return await operation(session, await self.enter(session), *args, **kwargs)
-
-        try:
-            return await db.transact(transaction)
-        except Problem as problem:
-            await self.settle(problem, None)
-            raise
 
     async def enter(self, session: AsyncSession) -> Act:
         """Let the caller in with the role that they have now.

@@ -16,6 +16,7 @@ STORED = {
     "booking.doctors.full_name": {"doctor_name"},
     "booking.doctors.registration_number": {"registration_number"},
     "booking.doctors.specialization": {"specialization"},
+    "booking.slots.specialization_key": {"specialization"},
     "consultation.prescriptions.advice": {"advice"},
     "consultation.prescriptions.diagnosis": {"diagnosis"},
     "consultation.prescriptions.items": {"medicine", "dosage", "frequency", "instructions"},
