@@ -35,10 +35,10 @@ def test_an_example_stands_with_its_bucket() -> None:
     """The newest one, with its value; buckets without one have none."""
     registry = CollectorRegistry()
     timing = Timings("b_seconds", "B.", ["route"], (0.1, 1.0), registry).labels("/a")
-    timing.observe(0.05, {"trace_id": "first"})
-    timing.observe(0.06, {"trace_id": "second"})
+    timing.observe(0.05, "first")
+    timing.observe(0.06, "second")
     timing.observe(0.5)
-    timing.observe(9, {"trace_id": "beyond"})
+    timing.observe(9, "beyond")
     text = ENCODE(registry).decode()
     lines = {line.partition("#")[0].strip(): line.partition("#")[2] for line in text.splitlines() if "_bucket" in line}
     assert lines.keys() == {

@@ -7,8 +7,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -34,9 +33,9 @@ class _Stdout:
     Answered requests wait for longer, unless another line comes that does not; *rendered* makes lines of them.
     """
 
-    def __init__(self, rendered: Callable[[list[str | Answered]], Iterator[str]]) -> None:
+    def __init__(self, rendered: Callable[[list[str | Answered]], list[str]]) -> None:
         self._rendered = rendered
-        self._waiting: deque[str | Answered] = deque()
+        self._waiting: list[str | Answered] = []
         self._lock = threading.Lock()
         self._due_in: asyncio.AbstractEventLoop | None = None  # the loop whose turn ends with `flush`
         self._flushed_by = 0.0  # the instant by which some loop will have flushed, if it lives
@@ -71,10 +70,11 @@ class _Stdout:
         """Write what waits."""
         self._due_in = None
         with self._lock:
-            take = self._waiting.popleft
-            lines = list(self._rendered([take() for _ in range(len(self._waiting))]))
-            if lines:
-                sys.stdout.write("".join(lines))
+            # Others may append meanwhile: theirs stay behind what is taken.
+            taken = self._waiting[:]
+            del self._waiting[: len(taken)]
+            if taken:
+                sys.stdout.write("".join(self._rendered(taken)))
                 sys.stdout.flush()
 
 
@@ -127,13 +127,14 @@ class _RequestLines:
         # What requests have in common, by method, route, status and event: closed sets.
         self._heads: dict[tuple[str, str, str, str], str] = {}
 
-    def rendered(self, lines: Iterable[str | Answered]) -> Iterator[str]:
+    def rendered(self, lines: Iterable[str | Answered]) -> list[str]:
         """Give the lines; those that are made already as they are."""
         heads, end, tenths_written, digits = self._heads, self._end, _TENTHS, _THREE_DIGITS
         second, calendar = 0, ""
+        made: list[str] = []
         for line in lines:
             if isinstance(line, str):
-                yield line
+                made.append(line)
                 continue
             event, (request_id, trace_id, span_id, _, _), method, route, status, _, seconds, ended = line
             head = heads.get((method, route, status, event)) or self._new_head(method, route, status, event)
@@ -143,10 +144,11 @@ class _RequestLines:
             tenths = int(seconds * 10_000 + 0.5)
             ms = tenths_written[tenths] if tenths < _SLOW_TENTHS else f"{tenths / 10:.1f}"
             thousandths, millionths = divmod(int((ended - second) * 1e6), 1000)
-            yield (
+            made.append(
                 f'{head}{ms}, "timestamp": "{calendar}.{digits[thousandths]}{digits[millionths]}Z",'
                 f' "request_id": "{request_id}", "trace_id": "{trace_id}", "span_id": "{span_id}", {end}'
             )
+        return made
 
     def _new_head(self, method: str, route: str, status: str, event: str) -> str:
         head = self._heads[method, route, status, event] = (

@@ -7,7 +7,7 @@ answer counting was a tenth of the whole. Names, labels and exemplars are as the
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -42,16 +42,17 @@ class Timing:
     def __init__(self, edges: Sequence[float]) -> None:
         self._edges = edges
         self.buckets = [0] * (len(edges) + 1)  # each for itself; the last one is beyond all edges
-        self.examples: dict[int, Exemplar] = {}
+        # Of each bucket that has one: the trace of the latest request in it that is kept, its seconds, and when it was.
+        self.examples: dict[int, tuple[str, float, float]] = {}
         self.seconds = 0.0
 
-    def observe(self, seconds: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """Count a duration; an *exemplar* is shown with its bucket until there is a newer one."""
+    def observe(self, seconds: float, trace_id: str | None = None) -> None:
+        """Count a duration; *trace_id*, of a trace that is kept, is shown with its bucket until there is another."""
         bucket = bisect_left(self._edges, seconds)  # an edge belongs to the bucket below it
         self.buckets[bucket] += 1
         self.seconds += seconds
-        if exemplar is not None:
-            self.examples[bucket] = Exemplar(dict(exemplar), seconds, time.time())
+        if trace_id is not None:
+            self.examples[bucket] = trace_id, seconds, time.time()
 
 
 class _Family(Collector, Generic[S]):
@@ -127,7 +128,11 @@ class Timings(_Family[Timing]):
         for number, (edge, count) in enumerate(zip(self._names, series.buckets, strict=True)):
             below += count
             example = series.examples.get(number)
-            buckets.append((edge, below) if example is None else (edge, below, example))
+            if example is None:
+                buckets.append((edge, below))
+            else:
+                trace_id, seconds, at = example
+                buckets.append((edge, below, Exemplar({"trace_id": trace_id}, seconds, at)))
         return buckets
 
 
