@@ -140,6 +140,8 @@ def _ask(watcher: Prometheus) -> dict[str, list[float] | None]:
     records = "min(count_over_time(telemed:slo_total:rate5m[5m]))"
     (before,) = watcher.ask(records) or [0.0]
     assert wait_until(lambda: (watcher.ask(records) or [0.0])[0] >= before + 2, within_seconds=20)
+    # A question that looks every quarter of a minute needs one of them to have begun since there are targets.
+    assert wait_until(lambda: bool(watcher.ask("max_over_time(timestamp(up == 1)[1h:15s])")), within_seconds=20)
     asked = {question.query: watcher.ask(question.query) for question in questions()}
     # What is silent when all is well says something without its condition.
     return asked | {query: watcher.ask(unconditional(query)) for query, answer in asked.items() if answer == []}
