@@ -24,3 +24,11 @@ async def add(session: AsyncSession, counters: str, number: int, by: int = 1) ->
 async def value_of(owner: asyncpg.Connection, counters: str, number: int) -> int:
     """Look at a counter past the code under test."""
     return int(await owner.fetchval(f"SELECT value FROM {counters} WHERE id = $1", number))
+
+
+async def refused_at_commit(owner: asyncpg.Connection, counters: str, value: int) -> str:
+    """Let no other counter have this value, from its transaction's COMMIT on; gives the constraint's name."""
+    name = f"{counters.removeprefix('platform.')}_late"
+    await owner.execute(f"UPDATE {counters} SET value = $1 WHERE id = 2", value)
+    await owner.execute(f"ALTER TABLE {counters} ADD CONSTRAINT {name} UNIQUE (value) DEFERRABLE INITIALLY DEFERRED")
+    return name

@@ -5,7 +5,7 @@ import time
 
 import asyncpg
 import pytest
-from tests.support.counters import OpenDatabase, value_of
+from tests.support.counters import OpenDatabase, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import proxy_to, through
 from tests.support.waiting import until
@@ -91,12 +91,7 @@ async def test_what_is_checked_at_its_commit_is_refused_too(
     open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
 ) -> None:
     """The rows are there before the commit is; the answer waits for the commit."""
-    name = counters.removeprefix("platform.")
-    await owner.execute(f"UPDATE {counters} SET value = 5 WHERE id = 2")
-    await owner.execute(
-        f"ALTER TABLE {counters} ADD CONSTRAINT {name}_late UNIQUE (value) DEFERRABLE INITIALLY DEFERRED"
-    )
-    db = await open_database(constraint_problems={f"{name}_late": TooMuch})
+    db = await open_database(constraint_problems={await refused_at_commit(owner, counters, 5): TooMuch})
     with pytest.raises(TooMuch):
         await db.transact_directly(add_at_the_end, counters, 1, 5)
     assert await value_of(owner, counters, 1) == 0

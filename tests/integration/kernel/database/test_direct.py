@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.counters import OpenDatabase, add, value_of
+from tests.support.counters import OpenDatabase, add, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import proxy_to, through
 from tests.support.waiting import until
@@ -205,12 +205,7 @@ async def test_a_constraint_that_is_checked_at_commit_becomes_its_problem(
     open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
 ) -> None:
     """A refusal that comes with COMMIT is a definite no, not an unknown outcome."""
-    name = counters.removeprefix("platform.")
-    await owner.execute(f"UPDATE {counters} SET value = 5 WHERE id = 2")
-    await owner.execute(
-        f"ALTER TABLE {counters} ADD CONSTRAINT {name}_late UNIQUE (value) DEFERRABLE INITIALLY DEFERRED"
-    )
-    db = await open_database(constraint_problems={f"{name}_late": TooMuch})
+    db = await open_database(constraint_problems={await refused_at_commit(owner, counters, 5): TooMuch})
     with pytest.raises(TooMuch):
         await db.transact_directly(add_directly, counters, 1, 5)
     assert await value_of(owner, counters, 1) == 0
