@@ -12,7 +12,7 @@ from telemed.kernel.deadline import current_deadline
 
 A = TypeVar("A")
 R = TypeVar("R")
-_AT_ONCE = 256  # of one call; more go in several, one after the other
+_AT_ONCE = 256
 # A call that takes longer may never end (a connection into nowhere), and holds up nobody else any longer.
 _PATIENCE_SECONDS = 0.05
 
@@ -20,22 +20,24 @@ _PATIENCE_SECONDS = 0.05
 class Gathering(Generic[A, R]):
     """Gathers the askers of one process."""
 
-    def __init__(self, do: Callable[[Sequence[A]], Awaitable[Sequence[R]]]) -> None:
-        """Take the call that does it; it gives a result for each, in their order. If it fails, it fails for each."""
+    def __init__(self, do: Callable[[Sequence[A]], Awaitable[Sequence[R]]], *, at_once: int = _AT_ONCE) -> None:
+        """Take the call that does it for *at_once* at most; more go in several, one after the other.
+
+        It gives a result for each, in their order. If it fails, it fails for each.
+        """
         self._do = do
-        self._waiting: list[_Asker[A, R]] = []
+        self._at_once = at_once
+        self._waiting: list[tuple[A, asyncio.Future[R]]] = []
         self._next: asyncio.Task[None] | None = None  # everybody may still join
         self._last: asyncio.Task[None] | None = None  # the one that began last
 
     async def ask(self, asked: A) -> R:
         """Have it done, in a call that begins after this one; an asker that is cancelled leaves it to the others."""
-        asker = _Asker[A, R](asked)
-        self._waiting.append(asker)
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
         if self._next is None or self._next.done():  # done before it began: cancelled, with all else
             self._next = asyncio.ensure_future(self._fly(self._last))
-            self._next.add_done_callback(_look_at)
-        await asyncio.shield(self._next)
-        return asker.results[0]
+        return await answer
 
     async def _fly(self, last: "asyncio.Task[None] | None") -> None:
         if last is not None and not last.done():
@@ -43,21 +45,20 @@ class Gathering(Generic[A, R]):
         self._last, self._next = self._next, None
         waiting, self._waiting = self._waiting, []
         current_deadline.set(None)  # of who happened to be the first; it is done for all
-        for begin in range(0, len(waiting), _AT_ONCE):
-            some = waiting[begin : begin + _AT_ONCE]
-            for asker, result in zip(some, await self._do([asker.asked for asker in some]), strict=True):
-                asker.results.append(result)
+        try:
+            for begin in range(0, len(waiting), self._at_once):
+                await self._serve(waiting[begin : begin + self._at_once])
+        finally:
+            for _, answer in waiting:
+                answer.cancel()  # this was cancelled, with all else; who has an answer keeps it
 
-
-class _Asker(Generic[A, R]):
-    __slots__ = ("asked", "results")
-
-    def __init__(self, asked: A) -> None:
-        self.asked = asked
-        self.results: list[R] = []  # one, when it is done
-
-
-def _look_at(flight: "asyncio.Task[None]") -> None:
-    """See a failure that nobody may be waiting for any more."""
-    if not flight.cancelled():
-        flight.exception()
+    async def _serve(self, waiting: "Sequence[tuple[A, asyncio.Future[R]]]") -> None:
+        try:
+            results = await self._do([asked for asked, _ in waiting])
+            for (_, answer), result in zip(waiting, results, strict=True):
+                if not answer.done():  # who asked has not left
+                    answer.set_result(result)
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)

@@ -137,14 +137,51 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise(caplog: pytest.LogCap
     assert not caplog.records
 
 
-async def test_a_call_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_is_bounded() -> None:
     """However many come; more go in several, and each still gets what is theirs."""
-    monkeypatch.setattr(gathering, "_AT_ONCE", 10)
     doer = Doer()
-    numbers = Gathering(doer.double)
+    numbers = Gathering(doer.double, at_once=10)
     asked = [number for number in range(37) if number != 13]
     assert await asyncio.gather(*map(numbers.ask, asked)) == [2 * number for number in asked]
-    assert max(map(len, doer.calls)) == 10
+    assert list(map(len, doer.calls)) == [10, 10, 10, 6]
+
+
+async def test_who_is_served_first_does_not_wait_for_the_last() -> None:
+    """Nor fails with them: of those who came together, each hears of their own call."""
+    may_end = {1: asyncio.Event(), 12: asyncio.Event(), 5: asyncio.Event()}
+
+    async def double(numbers: Sequence[int]) -> list[int]:
+        await may_end[numbers[0]].wait()
+        if 13 in numbers:
+            raise ZeroDivisionError
+        return [2 * number for number in numbers]
+
+    numbers = Gathering(double, at_once=2)
+    first, second, *failing, last = (asyncio.create_task(numbers.ask(number)) for number in (1, 2, 12, 13, 5))
+    may_end[1].set()
+    assert [await first, await second] == [2, 4]
+    assert not any(one.done() for one in failing)
+
+    may_end[12].set()
+    for one in failing:
+        with pytest.raises(ZeroDivisionError):
+            await one
+    assert not last.done()
+    may_end[5].set()
+    assert await last == 10
+
+
+async def test_when_everything_is_cancelled_so_are_those_who_wait() -> None:
+    """At the end of a process; nobody is left waiting for what will not come."""
+    doer = Doer()
+    doer.may_end.clear()
+    numbers = Gathering(doer.double, at_once=1)
+    asking = [asyncio.create_task(numbers.ask(number)) for number in (1, 2)]
+    await begun(doer, 1)
+    assert numbers._last is not None
+    numbers._last.cancel()
+    await asyncio.wait(asking, timeout=5)
+    assert [one.cancelled() for one in asking] == [True, True]
 
 
 async def test_too_few_results_are_an_error() -> None:
