@@ -1,6 +1,8 @@
 """The statements of search: what they find, and by which way."""
 
+import asyncio
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, combinations
@@ -9,17 +11,16 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
+from tests.servers import TestServers
 from tests.support.clinic import Clinic
+from tests.support.databases import clone, unused_name
 from tests.support.people import People
 from tests.support.settings import NOW
 
 from telemed.booking.slots import openings
-from telemed.booking.slots.openings import Opening, Openings, Way
+from telemed.booking.slots.openings import Opening, Openings, Question, Way, found_for
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.clock import ManualClock
-from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
 
@@ -63,6 +64,18 @@ async def found(resources: Resources, now: datetime, after: Cursor | None = None
     # A limit beyond all that tests have made.
     search = partial(Openings().find, wanted=wanted, now=now, after=after, limit=10_000)
     return await resources.db.read_directly(search)
+
+
+async def found_together(resources: Resources, question: Question) -> list[Opening]:
+    """Ask it between others of its kind: one for its first two, and one for what begins in a hundred years."""
+    statement, (begins_at, limit, *values) = question
+    assert isinstance(begins_at, datetime)
+    few = statement, (begins_at, 2, *values)
+    none = statement, (begins_at + timedelta(days=36500), limit, *values)
+    questions = [few, none, question, question]
+    answers = await resources.db.read_directly(partial(found_for, questions=questions))
+    assert answers == [answers[2][:2], [], answers[3], answers[2]]
+    return answers[2]
 
 
 async def test_what_cannot_be_booked_any_more_is_not_found(
@@ -117,6 +130,8 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
         seen = await found(resources, clock.now(), after, **{name: values[name] for name in names})
 
         assert seen == [opening for opening in everything if may_be_shown(opening, wanted, after)], names
+        asked = openings.asked(wanted, way, now=clock.now(), after=after, limit=10_000)
+        assert await found_together(resources, asked) == seen, names
     assert everything == sorted(everything, key=lambda opening: (opening.starts_at, opening.id))
     assert len({opening.id for opening in everything}) == len(everything)
 
@@ -124,30 +139,46 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
 @pytest.mark.parametrize(
     ("names", "way"), WAYS_OF_COMBINATIONS, ids=lambda part: getattr(part, "name", None) or "+".join(part)
 )
-async def test_every_combination_of_filters_goes_by_an_index(
-    resources: Resources, names: tuple[str, ...], way: Way
-) -> None:
+async def test_every_combination_of_filters_goes_by_an_index(untouched: str, names: tuple[str, ...], way: Way) -> None:
     """No slot is read that is not open, and at most the next ones of each of a few doctors are sorted.
 
     What is passed by and what is shown is in the index: the table is not looked at.
     """
     wanted, after = narrowed(names)
 
-    plan = await explained(resources, *openings.asked(wanted, way, now=NOW, after=after, limit=41))
+    plan = await explained(untouched, *openings.asked(wanted, way, now=NOW, after=after, limit=41))
 
-    by = "time"
-    if way is Way.BY_DOCTOR or "doctor_id" in names:
-        by = "doctor"
-    elif "specialization" in names:
-        by = "specialization"
     used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
-    assert used == [("Index Only Scan", f"slots_search_by_{by}")], plan
+    assert used == [("Index Only Scan", index_for(names, way))], plan
     assert len(re.findall(r"\bon slots\b", plan)) == 1, plan
     assert plan.count("Sort  (") == (way is Way.BY_DOCTOR), plan
     assert plan.count("starts_at >= '") == 1, f"more than one lower bound, so it filters from the first: {plan}"
     if way is Way.BY_SET:
         assert "(hashed SubPlan " in plan, f"not gathered once: {plan}"
         assert "doctors_by_specialization" in plan, f"every doctor is looked at: {plan}"
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
+async def test_those_who_ask_together_go_by_the_same_index(untouched: str, names: tuple[str, ...]) -> None:
+    """Once for each of them, and nothing is sorted: what is known of the values alone is in every row's condition."""
+    wanted, after = narrowed(names)
+    statement, values = openings.asked(wanted, Way.BY_TIME, now=NOW, after=after, limit=41)
+    together = openings.for_many(statement)
+
+    plan = await explained(untouched, together, tuple([value] * 3 for value in values))
+
+    used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
+    assert used == [("Index Only Scan", index_for(names, Way.BY_TIME))], plan
+    assert "Sort" not in plan, plan
+    assert plan.count("starts_at >= question.v1") == 1, plan
+    assert len(re.findall(r"Index Cond: .*starts_at >= question.v1", plan)) == 1, plan
+
+
+def index_for(names: tuple[str, ...], way: Way) -> str:
+    """Give the index of slots that a search has to go by."""
+    if way is Way.BY_DOCTOR or "doctor_id" in names:
+        return "slots_search_by_doctor"
+    return f"slots_search_by_{'specialization' if 'specialization' in names else 'time'}"
 
 
 def narrowed(names: tuple[str, ...]) -> tuple[SearchSlots, Cursor | None]:
@@ -216,14 +247,20 @@ async def test_counts_of_other_filters_are_not_mixed_up_and_not_kept_for_ever(
     assert [values for ((_, values),) in finder._ways] == [("x6",), ("x7",), ("x8",)]
 
 
-async def explained(resources: Resources, statement: str, values: tuple[object, ...]) -> str:
+@pytest.fixture(scope="module")
+def untouched(test_servers: TestServers) -> Iterator[str]:
+    """Give the address of a database of which PostgreSQL has no statistics, so that plans do not depend on tests."""
+    made = asyncio.run(clone(test_servers, unused_name()))
+    yield made.services
+    test_servers.drop_database(made.name)
+
+
+async def explained(database: str, statement: str, values: tuple[object, ...]) -> str:
     """Give the plan that a large table would have."""
-
-    async def on_a_large_table(session: AsyncSession) -> str:
-        # The test's is small, and how small depends on the tests before.
+    connection = await asyncpg.connect(database)
+    try:
         for way in ("seqscan", "bitmapscan", "sort"):
-            await session.execute(text(f"SET LOCAL enable_{way} = off"))
-        rows = await (await Direct.inside(session)).rows(f"EXPLAIN {statement}", *values)
-        return "\n".join(row[0] for row in rows)
-
-    return await resources.db.read(on_a_large_table)
+            await connection.execute(f"SET enable_{way} = off")
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+    finally:
+        await connection.close()

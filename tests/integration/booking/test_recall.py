@@ -16,6 +16,7 @@ from tests.support.people import People, User
 from tests.support.waiting import until
 
 from telemed.booking.slots import recall
+from telemed.booking.slots.loads import PageLoads
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.kernel.cache import aside
@@ -223,15 +224,15 @@ async def test_a_page_that_is_due_costs_the_ordinary_way_twice(
     doctor = await clinic.doctor()
     await clinic.slots(doctor)
     await remembered(api, app, doctor)
-    fresh, may_load, load = timedelta(seconds=settings.search_fresh_seconds), asyncio.Event(), SlotSearch._load
+    fresh, may_load, load = timedelta(seconds=settings.search_fresh_seconds), asyncio.Event(), PageLoads.load
 
-    async def slow(*given: Any) -> Any:
+    async def slow(*given: Any, **named: Any) -> Any:
         await may_load.wait()
-        loaded.append(await load(*given))
+        loaded.append(await load(*given, **named))
         return loaded[-1]
 
     loaded: list[Any] = []
-    monkeypatch.setattr(SlotSearch, "_load", slow)
+    monkeypatch.setattr(PageLoads, "load", slow)
 
     async def from_memory(times: int) -> int:
         before = app.answered

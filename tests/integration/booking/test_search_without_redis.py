@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -16,9 +17,11 @@ from tests.support.people import People, User
 from tests.support.platform import Platform
 from tests.support.waiting import until
 
+from telemed.booking.slots.loads import PageLoads
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.breaker import OPENS_AFTER
+from telemed.kernel.direct import Direct
 from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
 from telemed.local.valkey import ValkeyServer, start_valkey
@@ -211,28 +214,27 @@ async def test_single_keys_may_go(
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> "Held":
     """Loads that keep their connection until the test lets them go."""
-    loads = Held(SlotSearch._load)
+    held, read = Held(), PageLoads._read
 
-    async def load(search: SlotSearch, *given: Any) -> Any:
-        return await loads.load(search, *given)
+    async def read_held(loads: PageLoads, find: Any, at_least: Any) -> Any:
+        return await read(loads, partial(held.find, find), at_least)
 
-    monkeypatch.setattr(SlotSearch, "_load", load)
-    return loads
+    monkeypatch.setattr(PageLoads, "_read", read_held)
+    return held
 
 
 class Held:
     """Counts the loads that have a connection."""
 
-    def __init__(self, load: Any) -> None:
-        self._load = load
+    def __init__(self) -> None:
         self.begun = 0
         self.may_go_on = asyncio.Event()
 
-    async def load(self, search: SlotSearch, *given: Any) -> Any:
+    async def find(self, find: Any, direct: Direct) -> Any:
         """Do what is asked, when it may be done."""
         self.begun += 1
         await self.may_go_on.wait()
-        return await self._load(search, *given)
+        return await find(direct)
 
 
 async def searches(client: httpx.AsyncClient, count: int) -> list[asyncio.Task[httpx.Response]]:
@@ -312,7 +314,7 @@ async def test_a_load_whose_turn_does_not_come_says_so(
 ) -> None:
     """With 503, and nothing is kept from those who come after."""
     client, search = people.nobody.client, resources.part(SlotSearch)
-    monkeypatch.setattr(search, "_wait_at_most_seconds", 0.2)
+    monkeypatch.setattr(search._loads, "_wait_at_most_seconds", 0.2)
     valkey.stop()
     waiting = await searches(client, resources.settings.database_pool_size // 2 + 3)
     await until(lambda: sum(search.done() for search in waiting) == 3)

@@ -7,7 +7,8 @@ counted once in a while and remembered: a count that is old makes a search slowe
 one join and one way to be planned.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
@@ -30,11 +31,13 @@ _COLUMNS = f"s.id, s.version, s.starts_at, s.ends_at, d.id AS doctor_id, {_DOCTO
 # That is auth's to say, and holds at once; what `doctors/queries.py` has as EXISTS. That would become one more join to
 # plan, which happens for every search: a third of what it costs the server.
 _IS_DOCTOR = "(SELECT p.role FROM auth.people AS p WHERE p.id = d.id) = 'doctor'"
-_PAGE = "ORDER BY s.starts_at, s.id LIMIT $2"
+_PAGE = "ORDER BY s.starts_at, s.id LIMIT $2::bigint"
 
 _TICK = timedelta(microseconds=1)  # PostgreSQL's; a slot that begins now has begun
-# A piece of a WHERE clause, with braces where its values go, and the values.
+# A piece of a WHERE clause, with braces and types where its values go, and the values.
 _Condition = tuple[str, tuple[object, ...]]
+Question = tuple[str, tuple[object, ...]]  # a statement and its values
+_VALUE = re.compile(r"\$(\d+)::(\w+)")  # where a value goes in a statement, and of what type it is
 
 
 class Opening(NamedTuple):
@@ -70,22 +73,26 @@ class Openings:
         self, direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
     ) -> list[Opening]:
         """Give them in the order of time. Index: slots_search_by_time, _by_specialization or _by_doctor."""
-        way = await self._way(direct, wanted, now)
-        statement, values = asked(wanted, way, now=now, after=after, limit=limit)
-        return [Opening(*row) for row in await direct.rows(statement, *values)]
+        way = self.known_way(wanted, now=now) or await self._counted(direct, wanted, now)
+        (found,) = await found_for(direct, [asked(wanted, way, now=now, after=after, limit=limit)])
+        return found
 
-    async def _way(self, direct: Direct, wanted: SearchSlots, now: datetime) -> Way:
+    def known_way(self, wanted: SearchSlots, *, now: datetime) -> Way | None:
+        """Say in which order to look; None if the doctors that match have to be counted first."""
         conditions = tuple(_about_doctors(wanted))
         has_index = wanted.doctor_id is not None or (wanted.specialization is not None and len(conditions) == 1)
         if not conditions or has_index:
             return Way.BY_TIME
         known, until = self._ways.get(conditions, (None, now))
-        if known is None or until <= now:
-            statement, values = _count(conditions)
-            matching: int = (await direct.rows(statement, *values))[0]["matching"]
-            known = _way_for(matching, by_index=wanted.specialization is not None)
-            self._remember(conditions, known, now + _COUNTED_FOR)
-        return known
+        return known if until > now else None
+
+    async def _counted(self, direct: Direct, wanted: SearchSlots, now: datetime) -> Way:
+        conditions = tuple(_about_doctors(wanted))
+        statement, values = _count(conditions)
+        matching: int = (await direct.rows(statement, *values))[0]["matching"]
+        way = _way_for(matching, by_index=wanted.specialization is not None)
+        self._remember(conditions, way, now + _COUNTED_FOR)
+        return way
 
     def _remember(self, conditions: tuple[_Condition, ...], way: Way, until: datetime) -> None:
         self._ways.pop(conditions, None)
@@ -101,9 +108,19 @@ def _way_for(matching: int, *, by_index: bool) -> Way:
     return Way.BY_SET if matching <= _MANY and by_index else Way.BY_TIME
 
 
-def asked(
-    wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int
-) -> tuple[str, tuple[object, ...]]:
+async def found_for(direct: Direct, questions: "Sequence[Question]") -> list[list[Opening]]:
+    """Give what is found for each of these, in their order; all have the same statement."""
+    statement, values = questions[0]
+    if len(questions) == 1:
+        return [[Opening(*row) for row in await direct.rows(statement, *values)]]
+    lists = map(list, zip(*(values for _, values in questions), strict=True))
+    found: list[list[Opening]] = [[] for _ in questions]
+    for row in await direct.rows(for_many(statement), *lists):
+        found[row[0] - 1].append(Opening(*row[1:]))
+    return found
+
+
+def asked(wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int) -> "Question":
     """Give the statement and its values."""
     of_slots, of_doctors = tuple(_about_slots(wanted, way, after)), tuple(_about_doctors(wanted))
     statement = statement_for(way, tuple(text for text, _ in of_slots), tuple(text for text, _ in of_doctors))
@@ -122,23 +139,23 @@ def _begins_at(wanted: SearchSlots, now: datetime, after: Cursor | None) -> date
 
 def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterator[_Condition]:
     if wanted.doctor_id is not None:
-        yield "s.doctor_id = {}", (wanted.doctor_id,)
+        yield "s.doctor_id = {}::uuid", (wanted.doctor_id,)
     elif wanted.specialization is not None and way is not Way.BY_DOCTOR:
         # A copy, for its index; the doctor's own is asked for all the same.
-        yield "s.specialization_key = {}", (wanted.specialization.lower(),)
+        yield "s.specialization_key = {}::text", (wanted.specialization.lower(),)
     if wanted.starts_before is not None:
-        yield "s.starts_at < {}", (wanted.starts_before,)
+        yield "s.starts_at < {}::timestamptz", (wanted.starts_before,)
     if after is not None:
-        yield "(s.starts_at, s.id) > ({}, {})", (after.at, after.id)
+        yield "(s.starts_at, s.id) > ({}::timestamptz, {}::uuid)", (after.at, after.id)
 
 
 def _about_doctors(wanted: SearchSlots) -> Iterator[_Condition]:
     if wanted.specialization is not None:
-        yield "lower(d.specialization) = {}", (wanted.specialization.lower(),)
+        yield "lower(d.specialization) = {}::text", (wanted.specialization.lower(),)
     if wanted.language is not None:
-        yield "{} = ANY (lower(d.languages::text)::text[])", (wanted.language.lower(),)
+        yield "{}::text = ANY (lower(d.languages::text)::text[])", (wanted.language.lower(),)
     if wanted.max_fee_minor is not None:
-        yield "d.fee_minor <= {}", (wanted.max_fee_minor,)
+        yield "d.fee_minor <= {}::bigint", (wanted.max_fee_minor,)
 
 
 def _count(of_doctors: tuple[_Condition, ...]) -> tuple[str, tuple[object, ...]]:
@@ -156,9 +173,29 @@ def statement_for(way: Way, of_slots: tuple[str, ...], of_doctors: tuple[str, ..
     numbers = iter(range(3, 100))
     slots, doctors = (
         " AND ".join(_numbered(condition, numbers) for condition in conditions)
-        for conditions in (("s.status = 'open'", "s.starts_at >= $1", *of_slots), ("d.is_listed", *of_doctors))
+        for conditions in (
+            ("s.status = 'open'", "s.starts_at >= $1::timestamptz", *of_slots),
+            ("d.is_listed", *of_doctors),
+        )
     )
     return {Way.BY_TIME: _by_time, Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](slots, doctors)
+
+
+@lru_cache(maxsize=256)
+def for_many(statement: str) -> str:
+    """Write the statement that asks this one many times: its $1 is a list of what is to be $1 each time, and so on.
+
+    Its rows say first whose they are, counted from one.
+    """
+    types = dict(sorted((int(number), kind) for number, kind in _VALUE.findall(statement)))
+    lists = ", ".join(f"${number}::{kind}[]" for number, kind in types.items())
+    names = ", ".join(f"v{number}" for number in types)
+    of_each = _VALUE.sub(r"question.v\1", statement)
+    return f"""
+    SELECT question.place, found.*
+    FROM unnest({lists}) WITH ORDINALITY AS question ({names}, place)
+    CROSS JOIN LATERAL ({of_each}) AS found
+    """  # noqa: S608 - names and types of our own
 
 
 def _numbered(condition: str, numbers: Iterator[int]) -> str:

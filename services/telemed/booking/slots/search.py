@@ -1,24 +1,18 @@
 """Search: what is open, from the shelf if possible, from the database if not."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from telemed.booking.slots.cards import candidates
 from telemed.booking.slots.keys import page_key
-from telemed.booking.slots.openings import Openings
+from telemed.booking.slots.loads import PageLoads
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.aside import CacheAside, Loaded
 from telemed.kernel.cache.breaker import OPENS_AFTER
-from telemed.kernel.direct import Direct
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
-from telemed.kernel.problems import Overloaded
 from telemed.kernel.resources import Resources
 
 # How many searches a process has under way at most while Redis is gone and each of them is a load, for each connection
@@ -33,11 +27,7 @@ class SlotSearch:
         self._reads = resources.reads
         self._clock = resources.clock
         self._shelf = shelf
-        self._openings = Openings()
-        # Half of the connections are left to bookings, which would wait behind every search otherwise.
-        self._loads_at_once = max(1, resources.settings.database_pool_size // 2)
-        self._free = asyncio.Semaphore(self._loads_at_once)
-        self._wait_at_most_seconds = resources.settings.database_pool_timeout_seconds
+        self._loads = PageLoads(resources)
         self._loads_without_redis = 0  # in a row
         fresh_for = timedelta(seconds=resources.settings.search_fresh_seconds)
         self._pages = CacheAside(
@@ -58,7 +48,7 @@ class SlotSearch:
     def room(self) -> int | None:
         """Give how many searches may be under way at most just now; None while Redis bears them."""
         # As many failures as make others believe that it is gone; one may be a hiccup.
-        return None if self._loads_without_redis < OPENS_AFTER else _ROOM_FOR_EACH * self._loads_at_once
+        return None if self._loads_without_redis < OPENS_AFTER else _ROOM_FOR_EACH * self._loads.at_once
 
     async def find(self, query: SearchSlots, *, asked: bytes) -> tuple[bytes, timedelta | None]:
         """Give the page as JSON; its age too, when the primary could not be asked and an older state had to do.
@@ -77,12 +67,9 @@ class SlotSearch:
 
         async def load(version: str | None) -> Loaded[SlotPage]:
             self._loads_without_redis = self._loads_without_redis + 1 if version is None else 0
-            async with self._turn():
-                served = await self._reads.read_directly(
-                    lambda direct: self._load(direct, query, after, query.limit + spare),
-                    await self._shelf.required(key, version),
-                )
-            return Loaded(served.value, served.age)
+            return await self._loads.load(
+                query, after=after, wanted=query.limit + spare, at_least=await self._shelf.required(key, version)
+            )
 
         found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
@@ -91,19 +78,3 @@ class SlotSearch:
             return body, found.age
         self._recall.keep(asked, query, page, body, doings=doings)
         return body, None
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._wait_at_most_seconds):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise Overloaded from error
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    async def _load(self, direct: Direct, query: SearchSlots, after: Cursor | None, wanted: int) -> SlotPage:
-        found = await self._openings.find(direct, query, now=self._clock.now(), after=after, limit=wanted + 1)
-        return SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted)
