@@ -1,12 +1,14 @@
 """Redis may be stopped, frozen, flushed or replaced by something that answers nonsense: bookings and search go on."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -18,10 +20,12 @@ from tests.support.platform import Platform
 from tests.support.waiting import until
 
 from telemed.booking.slots.loads import PageLoads
+from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.search import SlotSearch
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.breaker import OPENS_AFTER
 from telemed.kernel.direct import Direct
+from telemed.kernel.replication.replicas import Served
 from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
 from telemed.local.valkey import ValkeyServer, start_valkey
@@ -322,3 +326,32 @@ async def test_a_load_whose_turn_does_not_come_says_so(
     held.may_go_on.set()
     assert sum([(await search).status_code == 200 for search in waiting]) == len(waiting) - 3
     assert {(await search).status_code for search in await searches(client, 5)} == {200}
+
+
+async def test_an_old_replica_brings_back_nothing_that_this_process_gave_away(
+    people: People, clinic: Clinic, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    """Without Redis and without the primary, which alone could say so, it still knows what it did itself."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 3)]
+    before: list[Served[Any]] = []
+    read = resources.reads.read_directly
+
+    async def noted(find: Any, at_least: Any) -> Served[Any]:
+        before.append(await read(find, at_least))
+        return before[0]
+
+    monkeypatch.setattr(resources.reads, "read_directly", noted)
+    assert await open_slots(people.nobody.client, doctor) == slots
+    await book(patient, slots[0])
+    valkey.stop()
+
+    async def as_before(_find: Any, _at_least: Any) -> Served[Any]:
+        return Served(before[0].value, age=timedelta(seconds=3))
+
+    monkeypatch.setattr(resources.reads, "read_directly", as_before)
+    wanted = SearchSlots(doctor_id=UUID(doctor.id))
+    body, age = await resources.part(SlotSearch).find(wanted, asked=b"")
+
+    assert [slot["id"] for slot in json.loads(body)["items"]] == slots[1:]
+    assert age == timedelta(seconds=3)
