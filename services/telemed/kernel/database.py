@@ -6,23 +6,23 @@ session state is set, no session lock is taken.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import PoolProxiedConnection, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.background import in_background
 from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.deadline import begin_commit, require_time
-from telemed.kernel.direct import DRIVER_ERRORS, Direct, StatementFailed
-from telemed.kernel.engine import RawConnection, Session, make_engine, raw_connection
+from telemed.kernel.direct import DIRECT, DRIVER_ERRORS, Direct, StatementFailed
+from telemed.kernel.engine import RawConnection, Session, make_engine
 from telemed.kernel.locks import LOCK_WAIT
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
 from telemed.kernel.replication.availability import LOOK_WITHIN_SECONDS, Availability
@@ -54,8 +54,6 @@ ConstraintProblems = Mapping[str, type[Problem]]
 MAX_ATTEMPTS = 5
 # Waiting for COMMIT has no bound on the server (synchronous replication); ours is far above any healthy commit.
 COMMIT_TIMEOUT_SECONDS = 8.0
-# Said in BEGIN: costs no round trip.
-_READ_ONLY = {"postgresql_readonly": True}
 # A failover takes seconds; whoever is told to come back sooner would only be told again.
 _RETRY_WHILE_DOWN = timedelta(seconds=2)
 
@@ -89,7 +87,7 @@ class Database:
         # Below the driver's bound on every command: that one would send a cancel request (see `_commit`).
         self._commit_within_seconds = min(COMMIT_TIMEOUT_SECONDS, 0.8 * settings.database_command_timeout_seconds)
         self._gauges = PoolGauges(pool or name, self._engine, settings.database_pool_size, metrics)
-        self._watch_commits()
+        self._keep_commits_to_ourselves()
         trace_statements(self._engine)
 
     async def close(self) -> None:
@@ -236,25 +234,31 @@ class Database:
         return result
 
     async def _once(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool = False) -> T:
-        async with self._session() as session:
+        with self._session() as session:
             # Now, and not with the first statement, so that the wait for a connection can be told from the work.
             with self._gauges.waiting(), span("pool.wait"):
-                await session.connection(execution_options=_READ_ONLY if read_only else None)
-            with self._gauges.working():
-                try:
-                    result = await run(session)
-                    await session.flush()
-                except BaseException:
-                    self._count("rolled_back")
-                    raise
-                if session.in_transaction():
-                    await self._commit(await raw_connection(session), session.commit)
-            return result
+                pooled = await session.connection()
+            lease = pooled.sync_connection.connection  # type: ignore[union-attr]  # None before it is connected
+            session.info[DIRECT] = direct = self._direct(lease, read_only=read_only)
+
+            async def flushed(direct: Direct) -> T:
+                await direct.begin()
+                result = await run(session)
+                await session.flush()
+                return result
+
+            return await self._whole(lease, direct, flushed)
 
     async def _once_directly(self, run: Callable[[Direct], Awaitable[T]], *, read_only: bool = False) -> T:
         with self._gauges.waiting(), span("pool.wait"):
             lease = await self._engine.raw_connection()
-        direct = self._direct(lease, read_only=read_only)
+        try:
+            return await self._whole(lease, self._direct(lease, read_only=read_only), run)
+        finally:
+            lease.close()
+
+    async def _whole(self, lease: PoolProxiedConnection, direct: Direct, run: Callable[[Direct], Awaitable[T]]) -> T:
+        """Run it to its COMMIT, if it has begun a transaction; or undo it."""
         with self._gauges.working():
             try:
                 try:
@@ -270,7 +274,6 @@ class Database:
             except BaseException as error:
                 await self._take_back(lease, direct, error)
                 raise
-            lease.close()
             return result
 
     def _direct(self, lease: PoolProxiedConnection, *, read_only: bool) -> Direct:
@@ -287,26 +290,25 @@ class Database:
         connection = direct.connection
         try:
             if (direct.has_begun or not isinstance(error, Problem)) and not connection.is_closed():
-                # Shielded, as in `_session`. It also waits until a statement that was given up has ended.
+                # Shielded: cancelled, it would leave row locks behind with the connection. It also waits until a
+                # statement that was given up has ended.
                 await _finish(asyncio.ensure_future(connection.execute("ROLLBACK")))
         except DRIVER_ERRORS:
             connection.terminate()
         finally:
             if connection.is_closed() or (isinstance(error, StatementFailed) and error.is_disconnect):
-                # All of its age go with it, as SQLAlchemy does it for sessions: their server has gone, or was demoted.
+                # All of its age go with it, as SQLAlchemy does it for its own: their server has gone, or was demoted.
                 self._engine.sync_engine.pool._invalidate(lease, error)  # noqa: SLF001 - there is no other way to it
-            else:
-                lease.close()
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[AsyncSession]:
-        session = Session(self._engine, expire_on_commit=False)
+    @contextmanager
+    def _session(self) -> Iterator[AsyncSession]:
+        session = Session(self._engine)
         session.info[LOCK_WAIT] = self._metrics.booking_lock_wait.observe
         try:
             yield session
         finally:
-            # Shielded: a cancelled close would leave row locks behind with the connection (SQLAlchemy #12077).
-            await _finish(asyncio.ensure_future(session.close()))
+            # Says nothing to the server, as the transaction has ended (`_whole`): it cannot wait, nor be cancelled.
+            session.sync_session.close()
 
     async def _commit(self, connection: RawConnection, send: Callable[[], Awaitable[object]]) -> None:
         """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""
@@ -321,9 +323,7 @@ class Database:
             except asyncio.CancelledError:
                 self._count("committed" if commit.exception() is None else "unknown")
                 raise
-            except (OperationalError, *DRIVER_ERRORS) as error:
-                raise self._unknown("connection") from error
-            except (DBAPIError, StatementFailed) as error:
+            except StatementFailed as error:
                 # A COMMIT is never refused for being on a standby; a statement that is all of a transaction is.
                 if _is_lost(error) and sqlstate(error) != READ_ONLY:
                     raise self._unknown("connection") from error
@@ -365,10 +365,12 @@ class Database:
             return self._unavailable(error)
         return None
 
-    def _watch_commits(self) -> None:
-        """Notice commits that were acknowledged although no replica confirmed them.
+    def _keep_commits_to_ourselves(self) -> None:
+        """Have SQLAlchemy end nothing, and notice commits that were acknowledged although no replica confirmed them.
 
-        Cancelling a backend's wait for synchronous replication makes COMMIT succeed with a mere warning.
+        SQLAlchemy's adapter says BEGIN before its own first statement only, and takes a COMMIT that is answered with
+        ROLLBACK for a success. Cancelling a backend's wait for synchronous replication makes COMMIT succeed with a mere
+        warning.
         """
 
         def on_message(connection: RawConnection, message: asyncpg.PostgresLogMessage) -> None:
@@ -377,6 +379,7 @@ class Database:
 
         @event.listens_for(self._engine.sync_engine, "connect")
         def _on_connect(dbapi_connection: Any, _record: object) -> None:  # SQLAlchemy's adapter has no public type
+            dbapi_connection.autocommit = True
             dbapi_connection.driver_connection.add_log_listener(on_message)
 
 

@@ -11,12 +11,14 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from telemed.kernel.engine import RawConnection, raw_connection
+from telemed.kernel.engine import RawConnection
 from telemed.kernel.sqlstates import is_disconnect, sqlstate
 from telemed.kernel.telemetry.spans import Kind, around, span
 from telemed.kernel.telemetry.statements import described
 
 Row = asyncpg.Record
+# Under this name a session keeps the `Direct` of its connection; `kernel/database.py` puts it there.
+DIRECT = "telemed.direct"
 # What the driver raises, and the operating system below it; a time-out is an OSError. An InternalClientError comes when
 # the server has ended the connection and the driver has only half noticed.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -54,12 +56,15 @@ class Direct:
     async def inside(cls, session: AsyncSession) -> "Direct":
         """Run direct statements as part of a session's transaction; what the session has pending goes first."""
         await session.flush()
-        pooled = await session.connection()
+        direct: Direct = session.info[DIRECT]
+        return direct
 
-        async def nothing() -> None:
-            """Stand where the transaction would begin."""
-
-        return cls(await raw_connection(session), pooled.info, begin=nothing, lock_wait=lambda _: None)
+    async def begin(self) -> None:
+        """Begin the transaction, unless it has begun."""
+        if not self.has_begun:
+            # Before it is sent: a caller that leaves meanwhile may have begun one.
+            self.has_begun = True
+            await self.guarded(self._begin())
 
     async def look(self, statement: str, *values: object) -> Row:
         """Give the one row of a statement that changes and locks nothing; before the first `change`, outside of it."""
@@ -75,10 +80,7 @@ class Direct:
 
     async def changes(self, statement: str, *values: object) -> list[Row]:
         """Give every row of such a statement."""
-        if not self.has_begun:
-            # Before it is sent: a caller that leaves meanwhile may have begun one.
-            self.has_begun = True
-            await self.guarded(self._begin())
+        await self.begin()
         return await self._rows(statement, values)
 
     def change_at_the_end(self, statement: str, *values: object) -> None:
