@@ -170,3 +170,17 @@ def test_functions_that_run_as_their_owner_are_not_for_everybody(worker_database
         """,
     )
     assert open_to_all == []
+
+
+def test_functions_that_may_change_something_are_not_for_everybody(worker_database: TestDatabase) -> None:
+    """With whose rights they ever act. Those of triggers cannot be called."""
+    open_to_all = lines_of(
+        worker_database,
+        """
+        SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
+        WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'public')
+          AND provolatile = 'v' AND prorettype <> 'trigger'::regtype
+          AND has_function_privilege('public', p.oid, 'EXECUTE')
+        """,
+    )
+    assert open_to_all == []

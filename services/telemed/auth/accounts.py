@@ -9,13 +9,14 @@ from telemed.auth.problems import EmailTaken
 from telemed.auth.users.administration import Outcome, WantedAccount, current_hash, ensure_account
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act
+from telemed.kernel.direct import StatementFailed
 from telemed.kernel.ids import uuid7
 from telemed.kernel.problems import Problem, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.settings import Settings, SettingsProblem
 from telemed.kernel.sqlstates import sqlstate
 
-_NOT_MIGRATED = frozenset({"3F000", "42P01"})  # no such schema, no such table
+_NOT_MIGRATED = frozenset({"3F000", "42P01", "42883"})  # no such schema, table, function
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ async def provide_account(settings: Settings, account: Account, *, because: str)
         raise SettingsProblem("The database cannot be reached; is it running, and is DATABASE_URL right?") from error
     except Problem as problem:
         raise SettingsProblem(problem.detail) from problem
-    except DBAPIError as error:
+    except (DBAPIError, StatementFailed) as error:
         if sqlstate(error) in _NOT_MIGRATED:
             raise SettingsProblem("The database has no tables yet; run `telemed migrate` first.") from error
         raise SettingsProblem(f"The database refused: {error.orig}.") from error

@@ -14,7 +14,6 @@ from telemed.contracts.roles import Role
 # auth.people and auth.revoked_sessions are views: all that other services' code may know of auth's tables.
 # $1 is the user, $2 the session.
 _STANDS = "p.id = {0} AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = {1})"
-_STANDING = text(f"SELECT p.role FROM auth.people AS p WHERE {_STANDS.format(':user_id', ':session_id')}")  # noqa: S608 - names only
 # One row at least. What is found is found for a caller who stands, and stays in the query's order: on the left of the
 # last join is one row, and where nothing is compared for equality PostgreSQL has no join but the loop.
 _SEEN = """
@@ -33,12 +32,6 @@ class Person:
     id: UUID
     full_name: str
     role: Role
-
-
-async def current_role(session: AsyncSession, *, user_id: UUID, session_id: UUID) -> Role | None:
-    """Give the role that the user has now; None if the user is gone or the session was ended or revoked."""
-    role = await session.scalar(_STANDING, {"user_id": user_id, "session_id": session_id})
-    return Role(role) if role is not None else None
 
 
 def seen_by_caller(query: str, *, or_visitor: bool = False) -> str:

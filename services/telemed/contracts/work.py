@@ -10,11 +10,12 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.contracts.entrance import enter
 from telemed.contracts.looks import Look, look
-from telemed.contracts.people import current_role
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act, Actor
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.idempotency import Once, Reply, ReplyVault, request_hash
 from telemed.kernel.identity import Claims
@@ -106,15 +107,14 @@ class Work:
         result: list[T] = []
 
         async def transaction(session: AsyncSession) -> Reply:
-            act = await self.enter(session)
-            stored = await once.find(session) if once else None
+            act, stored = await self._come_in(session, once)
             if stored is not None:
                 return stored
             outcome = await operation(session, act, *args)
             result[:] = [outcome]
             answer = rendered(reply(outcome), status, location(outcome) if location else None)
             if once:
-                await once.keep(session, answer, now=act.now)
+                once.keep(session, answer, now=act.now)
             return answer
 
         try:
@@ -182,12 +182,13 @@ class Work:
     async def _note_denial(
         self, session: AsyncSession, denial: AuditEntry, problem: Problem, once: Once | None
     ) -> Reply | None:
-        stored = await once.find(session) if once else None
+        found = await enter(session, self.claims, once)
+        stored = found.reply()
         if stored is not None:
             return stored
-        await append_audit(session, await self._identified(session), denial)
+        await append_audit(session, self._as(found.role), denial)
         if once:
-            await once.keep(session, self._problem_reply(problem), now=self.act.now)
+            once.keep(session, self._problem_reply(problem), now=self.act.now)
         return None
 
     def once(self, *, caller: str | None = None, vault: ReplyVault | None = None) -> Once | None:
@@ -222,9 +223,19 @@ class Work:
             NotAuthenticated: the session was ended or revoked, or the user is gone.
             Forbidden: the role is not among those allowed.
         """
-        if self.claims is None:
-            return self.act
-        return self.admit(await self._role(session))
+        act, _ = await self._come_in(session, None)
+        return act
+
+    async def _come_in(self, transaction: AsyncSession | Direct, once: Once | None) -> tuple[Act, Reply | None]:
+        """Let the caller in, and give the reply that is stored under their key; None if they are to be served now.
+
+        Raises:
+            NotAuthenticated, Forbidden: as `enter`.
+            KeyInProgress, KeyReused: as `Once.claimed`.
+        """
+        found = await enter(transaction, self.claims, once, admitted=self.allowed)
+        act = self.act if self.claims is None else self.admit(found.role)
+        return act, found.reply()
 
     def admit(self, role: Role | None) -> Act:
         """Let the caller in, if this role (None: no user, or no session) may come in here.
@@ -245,14 +256,6 @@ class Work:
                 ),
             )
         return self._as(role)
-
-    async def _identified(self, session: AsyncSession) -> Act:
-        return self._as(await self._role(session))
-
-    async def _role(self, session: AsyncSession) -> Role | None:
-        if self.claims is None:
-            return None
-        return await current_role(session, user_id=self.claims.user_id, session_id=self.claims.session_id)
 
     def _as(self, role: Role | None) -> Act:
         if self.claims is None or role is None:

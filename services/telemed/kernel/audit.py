@@ -3,17 +3,20 @@
 Services may only insert; reading, chaining and verifying belong to the audit service and its worker jobs.
 """
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Column, DateTime, insert
+from sqlalchemy import Column, DateTime
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.acts import Act
+from telemed.kernel.direct import Direct, direct_of
+from telemed.kernel.ending import Row
 from telemed.kernel.ids import uuid7
 
 AuditOutcome = Literal["allowed", "denied", "failed"]
@@ -40,9 +43,6 @@ class AuditRecord(SQLModel, table=True):
     details: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
 
 
-_INSERT = insert(AuditRecord.__table__)  # type: ignore[attr-defined]  # set by SQLModel, unknown to its types
-
-
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """What an operation says of itself; the act supplies who and when.
@@ -59,29 +59,26 @@ class AuditEntry:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-async def append_audit(session: AsyncSession, act: Act, *entries: AuditEntry) -> None:
-    """Add the records to the trail as part of the session's transaction."""
-    if not entries:
-        return
-    # No RETURNING and no ORM refresh: the services' role may insert into this table, not select from it. The rows are
-    # parameters and not part of the statement, so that it is compiled once and not for every act.
-    await session.execute(_INSERT, [record_of(act, entry) for entry in entries])
+async def append_audit(transaction: AsyncSession | Direct, act: Act, *entries: AuditEntry) -> None:
+    """Add the records to the trail as part of the transaction; they are written at its end, in this order."""
+    direct_of(transaction).ending.records += [record_of(act, entry) for entry in entries]
 
 
-def record_of(act: Act, entry: AuditEntry) -> dict[str, Any]:
-    """Make the record, by the names of its columns and in their order."""
-    return {
-        "id": uuid7(),
-        "recorded_at": act.now,
-        "actor_id": act.actor.user_id if act.actor else None,
-        "actor_role": act.actor.role if act.actor else None,
-        "action": entry.action,
-        "outcome": entry.outcome,
-        "entity_type": entry.entity_type,
-        "entity_id": entry.entity_id,
-        "patient_id": entry.patient_id,
-        "request_id": act.request_id,
-        "trace_id": act.trace_id,
-        "client_address": act.client_address,
-        "details": entry.details,
-    }
+def record_of(act: Act, entry: AuditEntry) -> Row:
+    """Make the record, in the order of its columns, as it is sent."""
+    actor = act.actor
+    return (
+        uuid7(),
+        act.now,
+        actor.user_id if actor else None,
+        actor.role if actor else None,
+        entry.action,
+        entry.outcome,
+        entry.entity_type,
+        entry.entity_id,
+        entry.patient_id,
+        act.request_id,
+        act.trace_id,
+        act.client_address,
+        json.dumps(entry.details),
+    )

@@ -263,6 +263,7 @@ class Database:
             try:
                 try:
                     result = await run(direct)
+                    await direct.write_ending()
                 except BaseException:
                     self._count("rolled_back")
                     raise

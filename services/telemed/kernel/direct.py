@@ -11,6 +11,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.ending import WRITE_ENDING, Ending
 from telemed.kernel.engine import RawConnection
 from telemed.kernel.sqlstates import is_disconnect, sqlstate
 from telemed.kernel.telemetry.spans import Kind, around, span
@@ -49,6 +50,8 @@ class Direct:
         self.has_begun = False
         # Sent in place of a COMMIT, if there is one: a statement that is the whole transaction.
         self.whole: Callable[[], Awaitable[object]] | None = None
+        # Written before the COMMIT.
+        self.ending = Ending()
         self._begin = begin
         self._prepared = prepared
 
@@ -56,8 +59,7 @@ class Direct:
     async def inside(cls, session: AsyncSession) -> "Direct":
         """Run direct statements as part of a session's transaction; what the session has pending goes first."""
         await session.flush()
-        direct: Direct = session.info[DIRECT]
-        return direct
+        return direct_of(session)
 
     async def begin(self) -> None:
         """Begin the transaction, unless it has begun."""
@@ -98,6 +100,11 @@ class Direct:
         self.has_begun = True
         self.whole = lambda: self._rows(statement, values)
 
+    async def write_ending(self) -> None:
+        """Write what was collected for the transaction's end; called before it only to read it in the transaction."""
+        if self.ending:
+            await self.changes(WRITE_ENDING, *self.ending.take())
+
     async def guarded(self, sent: Awaitable[Any]) -> Any:
         """Wait for what was sent.
 
@@ -137,3 +144,13 @@ class Direct:
         if prepared.get_name():
             raise LookupError("a prepared statement has a name: is the driver's cache on?")
         return prepared
+
+
+def direct_of(transaction: "AsyncSession | Direct") -> Direct:
+    """Give the connection of a transaction of `Database`'s.
+
+    Raises:
+        LookupError: the session is somebody else's, who would not write what is collected for the end.
+    """
+    direct: Direct = transaction if isinstance(transaction, Direct) else transaction.info[DIRECT]
+    return direct

@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from fastapi import Response
-from sqlalchemy import Column, DateTime, LargeBinary, delete, insert, select, text, tuple_
+from sqlalchemy import Column, DateTime, LargeBinary, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from telemed.kernel.direct import Direct, Row, direct_of
 from telemed.kernel.problems import KeyInProgress, KeyReused
 
 
@@ -80,13 +81,17 @@ class Once:
     vault: ReplyVault = ReplyVault()  # noqa: RUF009 - stateless
 
     @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Give what a key belongs to, and the key."""
+        return self.caller, self.method, self.route, self.key
+
+    @property
     def lock_number(self) -> int:
         """Give the number of the advisory lock that claims the key."""
-        place = "\x00".join((self.caller, self.method, self.route, self.key))
-        return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8], "big", signed=True)
+        return int.from_bytes(hashlib.sha256("\x00".join(self.place).encode()).digest()[:8], "big", signed=True)
 
-    async def find(self, session: AsyncSession) -> Reply | None:
-        """Claim the key for this transaction, or give the reply that is stored under it.
+    def claimed(self, found: Row) -> Reply | None:
+        """Say what it means that this was found when the key was to be claimed: None if the request is to be done now.
 
         The claim is a transaction-scoped advisory lock: it needs no row, ends with the transaction however that ends,
         and works through a pooler in transaction mode.
@@ -95,20 +100,12 @@ class Once:
             KeyInProgress: another transaction holds the claim.
             KeyReused: the key stands for another request.
         """
-        claimed = await session.scalar(text("SELECT pg_try_advisory_xact_lock(:id)"), {"id": self.lock_number})
-        if not claimed:
+        if not found["is_claimed"]:
             raise KeyInProgress
-        stored = await session.scalar(
-            select(StoredReply).where(
-                col(StoredReply.caller) == self.caller,
-                col(StoredReply.method) == self.method,
-                col(StoredReply.route) == self.route,
-                col(StoredReply.key) == self.key,
-            )
-        )
-        if stored is None:
+        if found["kept_status"] is None:
             return None
-        return self.replayed(Reply(stored.status, stored.body, stored.headers), stored.request_hash)
+        kept = Reply(found["kept_status"], found["kept_body"], json.loads(found["kept_headers"]))
+        return self.replayed(kept, found["kept_hash"])
 
     def replayed(self, stored: Reply, stored_hash: bytes) -> Reply:
         """Open the reply that was found under the key, if it is this request's.
@@ -120,21 +117,13 @@ class Once:
             raise KeyReused("This Idempotency-Key was used with another request; make a new one.")
         return Reply(stored.status, self.vault.open(stored.body), stored.headers, is_replayed=True)
 
-    async def keep(self, session: AsyncSession, reply: Reply, *, now: datetime) -> None:
+    def keep(self, transaction: AsyncSession | Direct, reply: Reply, *, now: datetime) -> None:
         """Store the reply; becomes durable with the effect that it reports."""
-        await session.execute(
-            insert(StoredReply).values(
-                caller=self.caller,
-                method=self.method,
-                route=self.route,
-                key=self.key,
-                request_hash=self.request_hash,
-                status=reply.status,
-                headers=reply.headers,
-                body=self.vault.seal(reply.body),
-                created_at=now,
-            )
-        )
+        direct_of(transaction).ending.replies.append((*self.place, *self.kept(reply), now))
+
+    def kept(self, reply: Reply) -> tuple[bytes, int, str, bytes]:
+        """Give what is stored of the reply: its request's hash, status, headers as JSON, sealed body."""
+        return self.request_hash, reply.status, json.dumps(reply.headers), self.vault.seal(reply.body)
 
 
 def request_hash(secret: bytes, *, path: str, query: bytes, body: Any) -> bytes:

@@ -1,20 +1,21 @@
 """The outbox: what happened, kept in the same transaction as what made it happen; the worker delivers it."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Column, DateTime, insert
+from sqlalchemy import Column, DateTime
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.acts import Act
+from telemed.kernel.direct import Direct, direct_of
 
 if TYPE_CHECKING:
-    from telemed.kernel.direct import Direct
     from telemed.kernel.resources import Resources
 
 _EVENT_IDS = UUID("0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90")  # namespace of our event ids; any fixed value will do
@@ -38,9 +39,6 @@ class OutboxEvent(SQLModel, table=True):
     parked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     # Set instead of deleting the row: until its month is retired one can still see that, and when, it was delivered.
     delivered_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
-
-
-_INSERT = insert(OutboxEvent.__table__)  # type: ignore[attr-defined]  # set by SQLModel, unknown to its types
 
 
 class HandledEvent(SQLModel, table=True):
@@ -84,24 +82,11 @@ class Subscription:
 
     subscriber: str
     event_type: str
-    handle: Callable[["Resources", "Direct", Sequence[OutboxEvent]], Awaitable[None]]
+    handle: Callable[["Resources", Direct, Sequence[OutboxEvent]], Awaitable[None]]
 
 
-async def append_events(session: AsyncSession, act: Act, *events: Event) -> None:
-    """Put the events into the outbox as part of the session's transaction."""
-    if not events:
-        return
-    rows = [
-        {
-            "id": event.id,
-            "type": event.type,
-            "payload": event.payload,
-            "traceparent": act.traceparent,
-            "occurred_at": act.now,
-            "available_at": act.now,
-            "attempts": 0,
-        }
-        for event in events
+async def append_events(transaction: AsyncSession | Direct, act: Act, *events: Event) -> None:
+    """Put the events into the outbox as part of the transaction; they are written at its end, in this order."""
+    direct_of(transaction).ending.events += [
+        (event.id, event.type, json.dumps(event.payload), act.traceparent, act.now) for event in events
     ]
-    # The rows are parameters and not part of the statement, so that it is compiled once and not for every act.
-    await session.execute(_INSERT, rows)

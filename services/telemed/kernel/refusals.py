@@ -4,7 +4,6 @@ Hundreds lose a race for every one who wins it, and a loser with a key is owed t
 transaction of its own, losers would cost nearly what winners do.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,6 @@ from telemed.kernel.database import Database
 from telemed.kernel.direct import Direct, Row
 from telemed.kernel.gathering import Gathering
 from telemed.kernel.idempotency import Once, Reply
-from telemed.kernel.problems import KeyInProgress
 
 _KEEP = "SELECT * FROM platform.keep_replies($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
@@ -42,13 +40,7 @@ class Refusals:
             KeyReused: the key stands for another request.
             As `Database.transact_directly`.
         """
-        found = await self._kept.ask(_Refusal(once, reply, now))
-        if not found["is_claimed"]:
-            raise KeyInProgress
-        if found["kept_status"] is None:
-            return None
-        kept = Reply(found["kept_status"], found["kept_body"], json.loads(found["kept_headers"]))
-        return once.replayed(kept, found["kept_hash"])
+        return once.claimed(await self._kept.ask(_Refusal(once, reply, now)))
 
 
 async def _keep(direct: Direct, refusals: Sequence[_Refusal]) -> list[Row]:
@@ -56,8 +48,5 @@ async def _keep(direct: Direct, refusals: Sequence[_Refusal]) -> list[Row]:
 
 
 def _values(refusal: _Refusal) -> tuple[object, ...]:
-    once, reply = refusal.once, refusal.reply
-    return (
-        *(once.lock_number, once.caller, once.method, once.route, once.key, once.request_hash),
-        *(reply.status, json.dumps(reply.headers), once.vault.seal(reply.body), refusal.now),
-    )
+    once = refusal.once
+    return (once.lock_number, *once.place, *once.kept(refusal.reply), refusal.now)

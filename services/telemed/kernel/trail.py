@@ -6,7 +6,6 @@ queue of the chain (migration 0005), which is filled once for each statement. Th
 written share the next statement, as in `kernel/refusals.py`; who comes alone waits for nobody.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +65,4 @@ class Trail:
 
 async def _append(direct: Direct, seen: Sequence[_Seen]) -> None:
     records = [record_of(one.act, entry) for one in seen for entry in one.entries]
-    for record in records:
-        record["details"] = json.dumps(record["details"])
-    direct.change_at_the_end(APPEND, *map(list, zip(*(record.values() for record in records), strict=True)))
+    direct.change_at_the_end(APPEND, *map(list, zip(*records, strict=True)))

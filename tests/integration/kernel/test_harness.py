@@ -7,16 +7,16 @@ from tests.support.people import People
 from tests.support.platform import Platform
 from tests.support.settings import NOW
 
-from telemed.contracts.people import current_role
+from telemed.contracts.entrance import enter
 from telemed.kernel.resources import Resources
 
 
 async def test_a_made_user_stands(people: People, resources: Resources) -> None:
     """A user of the harness has a session that the platform accepts."""
     doctor = await people.doctor()
-    role = await resources.db.read(current_role, user_id=UUID(doctor.id), session_id=UUID(doctor.session_id))
-    assert role == "doctor"
-    assert resources.verifier.verify(str(doctor.token), now=NOW).user_id == UUID(doctor.id)
+    claims = resources.verifier.verify(str(doctor.token), now=NOW)
+    assert claims.user_id == UUID(doctor.id)
+    assert (await resources.db.transact(enter, claims, None)).role == "doctor"
 
 
 async def test_the_application_answers(api: httpx.AsyncClient) -> None:

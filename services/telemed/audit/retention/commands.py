@@ -16,6 +16,7 @@ from telemed.audit.proof.lines import Unreadable
 from telemed.audit.retention.operations import NotRetirable, checked_export, export_month, retire_month
 from telemed.kernel.acts import Act
 from telemed.kernel.clock import SystemClock
+from telemed.kernel.direct import StatementFailed
 from telemed.kernel.partitions import (
     MONTHLY_TABLES,
     MonthlyTable,
@@ -136,7 +137,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         message, code = str(error), CANNOT_USE
     except Problem as problem:
         message, code = f"The database cannot be used: {problem.detail}", CANNOT_USE
-    except DBAPIError as error:
+    except (DBAPIError, StatementFailed) as error:
         message, code = f"The database cannot be used: it answers with SQLSTATE {sqlstate(error)}.", CANNOT_USE
     typer.echo(message, err=True)
     raise typer.Exit(code)

@@ -28,6 +28,7 @@ from telemed.audit.retention.rules import first_id_of
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.database import Database
+from telemed.kernel.direct import direct_of
 from telemed.kernel.ids import uuid7
 from telemed.kernel.partitions import MonthlyTable, Partition, partitions_of, shifted, start_of
 
@@ -187,6 +188,7 @@ async def _take_away(session: AsyncSession, act: Act, partition: Partition, mani
     entry = AuditEntry(action="partition.retire", entity_type="partition", entity_id=entity_id, details=details)
     await append_audit(session, act, entry)
     if manifest.table == "audit":
+        await direct_of(session).write_ending()  # now, as it is looked for
         record_id, digest = await queries.record_of(session, entity_id), bytes.fromhex(manifest.sha256)
         retired = Retirement(record_id, manifest.month, from_id, to_id, manifest.rows, digest, act.now)
         await queries.note_retired(session, retired)

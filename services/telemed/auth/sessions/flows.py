@@ -18,6 +18,7 @@ from telemed.auth.throttling.operations import Attempt, Blocked
 from telemed.auth.tokens.gate import TokenGate
 from telemed.auth.tokens.schemas import TokenReply
 from telemed.auth.users.models import User
+from telemed.contracts.entrance import enter
 from telemed.contracts.work import Work
 from telemed.kernel.idempotency import Reply
 from telemed.kernel.problems import Overloaded
@@ -83,7 +84,7 @@ async def refresh(work: Work, token: str) -> Response:
     once = sealed(work.once(caller=caller), secret=resources.settings.secret, proof=token)
 
     async def transaction(session: AsyncSession) -> Reply | None:
-        stored = await once.find(session) if once else None
+        stored = (await enter(session, None, once)).reply()
         if stored is not None:
             return stored
         tokens = await rotate(session, work.act, presented, gate, fingerprints, grace)
@@ -91,7 +92,7 @@ async def refresh(work: Work, token: str) -> Response:
             return None  # and not an exception: that would undo the revocation
         reply = Reply(200, TokenReply.of(tokens).model_dump_json().encode(), {"Content-Type": "application/json"})
         if once:
-            await once.keep(session, reply, now=work.act.now)
+            once.keep(session, reply, now=work.act.now)
         return reply
 
     reply = await resources.db.transact(transaction)

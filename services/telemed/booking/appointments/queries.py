@@ -84,7 +84,7 @@ async def book_slot(direct: Direct, entry: Entry, act: Act, slot: SlotNow, booki
             *(act.now, booking.appointment_id, booking.reason),
             *(uuid7(), booking.entry.action, act.request_id, act.trace_id, act.client_address),
             *(booking.event.id, booking.event.type, json.dumps(booking.event.payload), act.traceparent),
-            *(_stored(once, booking.reply) if once else (None, None, None, None)),
+            *(once.kept(booking.reply) if once else (None, None, None, None)),
         )
     except StatementFailed as failed:
         if sqlstate(failed) == LOCK_NOT_AVAILABLE:
@@ -97,11 +97,7 @@ async def book_slot(direct: Direct, entry: Entry, act: Act, slot: SlotNow, booki
 
 
 def _place(once: Once | None) -> tuple[str | None, ...]:
-    return (once.caller, once.method, once.route, once.key) if once else (None, None, None, None)
-
-
-def _stored(once: Once, reply: Reply) -> tuple[object, ...]:
-    return (once.request_hash, reply.status, json.dumps(reply.headers), once.vault.seal(reply.body))
+    return once.place if once else (None, None, None, None)
 
 
 def _sight(row: Row, slot_id: SlotId) -> Sight:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError
 
+from telemed.kernel.direct import StatementFailed
 from telemed.kernel.http.server import constraint_problems
 from telemed.kernel.problems import Overloaded, Unavailable
 from telemed.kernel.resources import open_resources
@@ -16,7 +17,7 @@ from telemed.kernel.sqlstates import sqlstate
 from telemed.kernel.telemetry.logs import configure_logs
 from telemed.local.demo.seed import Report, seed
 
-_NOT_MIGRATED = frozenset({"3F000", "42P01"})  # no such schema, no such table
+_NOT_MIGRATED = frozenset({"3F000", "42P01", "42883"})  # no such schema, table, function
 # In place of a bar, where the output is a file or a CI log.
 _PERCENT_PER_LINE = 20
 
@@ -37,7 +38,7 @@ async def seed_demo(services: Sequence[Service], settings: Settings) -> None:
                 raise SettingsProblem("Demo data need a database, and it does not answer.") from error
             except Overloaded as error:
                 raise SettingsProblem("The database is busy, perhaps with another `telemed seed`.") from error
-            except DBAPIError as error:
+            except (DBAPIError, StatementFailed) as error:
                 if sqlstate(error) not in _NOT_MIGRATED:
                     raise
                 raise SettingsProblem("Demo data need the tables: run `telemed migrate` first.") from error

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -26,10 +27,15 @@ from tests.support.programs import require_program
 from tests.twin.poolers import COMMON, CONFIGURATION, Pooler, Target, read_verifiers
 from tests.twin.postgres import MONITOR
 
+from telemed.contracts.entrance import enter
+from telemed.kernel.acts import Act
+from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.direct import Direct
 from telemed.kernel.engine import asyncpg_url
+from telemed.kernel.idempotency import Once, Reply
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
+from telemed.kernel.problems import KeyInProgress
 from telemed.local import roles
 from telemed.local.account import server_account
 from telemed.local.processes import free_port
@@ -123,6 +129,44 @@ async def test_statements_that_are_all_of_a_transaction_need_nothing_more(
 
     await asyncio.gather(*(db.transact_directly(work, number) for number in range(TRANSACTIONS)))
     assert [await value_of(owner, counters, number) for number in (1, 2)] == [TRANSACTIONS // 2] * 2
+
+
+async def test_writes_enter_and_end_in_their_own_transaction(
+    pooled: Pooled, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+) -> None:
+    """Each key takes effect once, each effect has its record, and no claim outlives its transaction."""
+    db = await open_database(pooled.url, database_pool_size=CLIENTS, database_pool_timeout_seconds=60.0)
+    run = uuid7()
+    act = Act(datetime.now(UTC), request_id=str(run))
+
+    async def work(session: AsyncSession, once: Once) -> int | None:
+        if (await enter(session, None, once)).reply() is not None:
+            return None
+        await add(session, counters, 1)
+        await append_audit(session, act, AuditEntry("counter.count", "counter"))
+        once.keep(session, Reply(200, b"", {}), now=act.now)
+        return await _leftovers(session)
+
+    async def one(number: int) -> int | None:
+        once = Once(str(run), "POST", "/counters", str(number // 2), b"hash")
+        while True:
+            try:
+                return await db.transact(work, once)
+            except KeyInProgress:
+                await asyncio.sleep(0.01)
+
+    ends = await asyncio.gather(*(one(number) for number in range(TRANSACTIONS)))
+    assert ends.count(None) == TRANSACTIONS // 2
+    assert set(ends) <= {None, 0, 1}  # the statement that counts may itself be one
+    assert await value_of(owner, counters, 1) == TRANSACTIONS // 2
+    for table, column in (("audit.records", "request_id"), ("platform.idempotency_keys", "caller")):
+        found = await owner.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", str(run))
+        assert found == TRANSACTIONS // 2
+    locks = await owner.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+        "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    assert locks == 0
 
 
 @dataclass(frozen=True)
