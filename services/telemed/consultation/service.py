@@ -21,6 +21,14 @@ SERVICE = Service(
         "POST /consultation/{id}/no-show": Priority.CRITICAL,
         "POST /consultation/{id}/prescription": Priority.CRITICAL,
     },
-    straight=("GET /consultation", "GET /consultation/{id}", "GET /consultation/{id}/prescription"),
+    straight=(
+        "GET /consultation",
+        "GET /consultation/{id}",
+        "GET /consultation/{id}/prescription",
+        "POST /consultation/{id}/start",
+        "POST /consultation/{id}/complete",
+        "POST /consultation/{id}/no-show",
+        "POST /consultation/{id}/prescription",
+    ),
     jobs=JOBS,
 )

@@ -2,16 +2,16 @@
 
 Between the edge and an endpoint lie eight layers of middleware, two routers, two exit stacks and the solving of
 dependencies; for a booking that was a fifth of its cost, for a search a quarter, for a look a half. A request that is
-regular in every respect reaches the same endpoint with the same values and the same `Work` from here: a booking has one
-bearer token, at most one idempotency key and a JSON body that the route's model accepts; of a search or a look each
-parameter is known and there once, and a look has one bearer token or none. Whatever is irregular takes the ordinary
-way, which knows what to say about it. Nothing is decided here: the endpoint is the same function, and so is the access
-rule.
+regular in every respect reaches the same endpoint with the same values and the same `Work` from here: a write has one
+bearer token, at most one idempotency key, a right path and a JSON body that the route's model accepts, if it has one;
+of a search or a look each parameter is known and there once, and a look has one bearer token or none. Whatever is
+irregular takes the ordinary way, which knows what to say about it. Nothing is decided here: the endpoint is the same
+function, and so is the access rule.
 """
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 from urllib.parse import parse_qsl
@@ -100,43 +100,51 @@ class _Endpoint:
 
 
 class StraightWrite:
-    """The straight way to a route that takes a body."""
+    """The straight way to a route for users that takes parameters in its path, and a body or none."""
 
     def __init__(self, app: FastAPI, route: APIRoute) -> None:
         """Look at what the route needs.
 
         Raises:
-            ValueError: it needs more than a body and access for users who write.
+            ValueError: it needs more than these and access for users who write.
         """
         needs = route.dependant
-        others = [*needs.path_params, *needs.query_params, *needs.header_params, *needs.cookie_params]
-        if others or [field.name for field in needs.body_params] != ["body"]:
-            raise ValueError(f"{route.path} takes more than a body and its work")
+        others = [*needs.query_params, *needs.header_params, *needs.cookie_params]
+        if others or [field.name for field in needs.body_params] not in ([], ["body"]):
+            raise ValueError(f"{route.path} takes more than what is in its path, a body and its work")
         self._access = _access_of(route, WriteAccess, "users who write")  # type: ignore[type-abstract]  # compared, not made
-        self._body: Any = needs.body_params[0]  # FastAPI's own field, whose type is private
+        self._path = _Path(route)
+        self._body: Any = next(iter(needs.body_params), None)  # FastAPI's own field, whose type is private
         self._endpoint = _Endpoint(app, route)
 
     async def serve(self, scope: Scope, exchange: Exchange) -> bool:
-        """Answer a request with one bearer token, at most one key and a body as the model wants it."""
-        credentials = _credentials(scope["headers"])
-        if credentials is None:
+        """Answer a request with one bearer token, at most one key, and path and body as the route wants them."""
+        given = self._path.read(scope)
+        credentials = _credentials(scope["headers"], types=_JSON if self._body is not None else None)
+        if given is None or credentials is None:
             return False
         request = StrictRequest(scope, exchange.receive)
         message = await _whole_body(exchange)
-        body = self._read(request, message.get("body", b""))
-        if body is None:
+        if not self._read(request, message, given):
             exchange.unread(message)
             return False
         begin = partial(self._access.begin_write, request, *credentials)
-        await self._endpoint.answer(scope, exchange, request, begin, body=body)
+        await self._endpoint.answer(scope, exchange, request, begin, **given)
         return True
 
-    def _read(self, request: StrictRequest, raw: bytes) -> Any | None:  # what the route's model makes of it
+    def _read(self, request: StrictRequest, message: Message, given: dict[str, object]) -> bool:
+        """Add what the route's model makes of the body; False if it makes nothing, or the client has gone."""
+        raw = message.get("body", b"")
+        if self._body is None:
+            request._body = raw  # noqa: SLF001 - where Starlette and `Work` look for it
+            return bool(message["type"] == "http.request")
         try:
             request._json = parse_strictly(raw)  # noqa: SLF001 - where StrictRequest and `Work` look for it
         except json.JSONDecodeError:
-            return None
-        return _validated(self._body, request._json, "body")  # noqa: SLF001
+            return False
+        body = _validated(self._body, request._json, "body")  # noqa: SLF001
+        given["body"] = body
+        return body is not None
 
 
 class StraightRead:
@@ -187,12 +195,8 @@ class StraightLook:
         if others or any(field.field_info.is_required() for field in needs.query_params):
             raise ValueError(f"{route.path} takes more than parameters, of which the query's may be left out")
         self._access = _access_of(route, LookAccess, "users who look")  # type: ignore[type-abstract]  # as above
-        parts = route.path.split("/")
-        # FastAPI's own fields, whose type is private; each part of the path that is one, by its place.
-        self._places: list[tuple[int, Any]] = [
-            (parts.index(f"{{{field.alias}}}"), field) for field in needs.path_params
-        ]
-        self._fields: dict[str, Any] = {field.alias: field for field in needs.query_params}
+        self._path = _Path(route)
+        self._fields: dict[str, Any] = {field.alias: field for field in needs.query_params}  # as above
         self._endpoint = _Endpoint(app, route)
 
     async def serve(self, scope: Scope, exchange: Exchange) -> bool:
@@ -207,17 +211,39 @@ class StraightLook:
 
     def _read(self, scope: Scope) -> dict[str, object] | None:
         """Make the values of all parameters; None if there is anything that the ordinary way must judge."""
-        parts = scope["path"].split("/")
-        sent = [(field, "path", parts[place]) for place, field in self._places]
+        given = self._path.read(scope)
+        if given is None:
+            return None
+        given |= {field.name: field.get_default() for field in self._fields.values()}
         if query := scope["query_string"]:
             pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
             values = dict(pairs)
             if len(values) < len(pairs) or not self._fields.keys() >= values.keys():
                 return None
-            sent += [(self._fields[name], "query", value) for name, value in values.items()]
-        given = {field.name: field.get_default() for field in self._fields.values()}
-        for field, place, value in sent:
-            made = _validated(field, value, place)
+            for name, value in values.items():
+                made = _validated(self._fields[name], value, "query")
+                if made is None:
+                    return None
+                given[self._fields[name].name] = made
+        return given
+
+
+class _Path:
+    """The parameters in a route's path."""
+
+    def __init__(self, route: APIRoute) -> None:
+        parts = route.path.split("/")
+        # FastAPI's own fields, whose type is private; each part of the path that is one, by its place.
+        self._places: list[tuple[int, Any]] = [
+            (parts.index(f"{{{field.alias}}}"), field) for field in route.dependant.path_params
+        ]
+
+    def read(self, scope: Scope) -> dict[str, object] | None:
+        """Make their values; None if there is one that the ordinary way must judge."""
+        parts = scope["path"].split("/") if self._places else ()
+        given: dict[str, object] = {}
+        for place, field in self._places:
+            made = _validated(field, parts[place], "path")
             if made is None:
                 return None
             given[field.name] = made
@@ -292,8 +318,8 @@ def _bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bool, str | N
     return bearer is not None, bearer[1].decode() if bearer is not None else None
 
 
-def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> _Credentials | None:
-    """Read what says who comes; None if anything about it is irregular."""
+def _credentials(headers: Iterable[tuple[bytes, bytes]], *, types: Collection[bytes] | None) -> _Credentials | None:
+    """Read what says who comes; None if anything about it is irregular, such as a body of none of these *types*."""
     sent: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _READ:
@@ -302,6 +328,8 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> _Credentials | None:
             sent[name] = value
     bearer = _BEARER.fullmatch(sent.get(b"authorization", b""))
     key = sent.get(b"idempotency-key")
-    if bearer is None or sent.get(b"content-type") not in _JSON or (key is not None and _KEY.fullmatch(key) is None):
+    if bearer is None or (key is not None and _KEY.fullmatch(key) is None):
+        return None
+    if types is not None and sent.get(b"content-type") not in types:
         return None
     return _Credentials(bearer[1].decode(), key.decode() if key is not None else None)
