@@ -4,11 +4,9 @@ Whoever takes no part learns nothing: a consultation of others, and one that doe
 administrators too. The patient, who may see it but not conduct it, is told so with 403.
 """
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from telemed.contracts.appointments import (
     AnyAppointment,
-    Appointment,
+    LockedAppointment,
     SeenAppointment,
     lock_appointment,
     part_in,
@@ -16,6 +14,7 @@ from telemed.contracts.appointments import (
 from telemed.contracts.ids import AppointmentId
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry
+from telemed.kernel.direct import Direct
 from telemed.kernel.problems import Forbidden, NotFound
 
 
@@ -33,8 +32,8 @@ def seen_by_participant(
 
 
 async def locked_by_doctor(
-    session: AsyncSession, act: Act, consultation_id: AppointmentId, *, action: str
-) -> Appointment:
+    direct: Direct, act: Act, consultation_id: AppointmentId, *, action: str
+) -> LockedAppointment:
     """Get the consultation for a change by its doctor, locking its row until the transaction ends.
 
     The row is locked before anything is decided, because state and part are to be those that the change meets.
@@ -43,7 +42,7 @@ async def locked_by_doctor(
         NotFound: there is none, or it is not the actor's.
         Forbidden: the actor is its patient.
     """
-    appointment = await lock_appointment(session, consultation_id)
+    appointment = await lock_appointment(direct, consultation_id)
     part = part_in(appointment, act.known_actor) if appointment is not None else None
     if appointment is None or part is None:
         raise NotFound("There is no such consultation.", denial=_denial(action, consultation_id, appointment))

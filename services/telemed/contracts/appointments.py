@@ -5,6 +5,7 @@ so that a cancellation and a start can never both win (docs/decisions/0003-one-a
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ from telemed.contracts.ids import AppointmentId
 from telemed.contracts.people import seen_by_caller
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Actor
+from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
 from telemed.kernel.problems import Problem
 
@@ -106,7 +108,28 @@ class SeenAppointment(NamedTuple):
     completed_at: datetime | None
 
 
-AnyAppointment = Appointment | SeenAppointment
+@dataclass(slots=True)
+class LockedAppointment:
+    """An appointment whose row is locked by this transaction, past the ORM, in the columns' order.
+
+    What a `step` changes of it is in the database after `write_step`.
+    """
+
+    id: UUID
+    slot_id: UUID
+    doctor_id: UUID
+    patient_id: UUID
+    status: str
+    starts_at: datetime
+    ends_at: datetime
+    reason: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    version: int
+
+
+AnyAppointment = Appointment | SeenAppointment | LockedAppointment
 
 _COLUMNS = ", ".join(f"a.{name}" for name in SeenAppointment._fields)
 _MINE = f"""
@@ -120,6 +143,10 @@ _MINE = f"""
 # One appointment ($3) of whomever. Index: appointments_pkey.
 APPOINTMENT = f"SELECT {_COLUMNS} FROM booking.appointments AS a WHERE a.id = $3"  # noqa: S608 - as above
 LOOK_AT_APPOINTMENT = seen_by_caller(APPOINTMENT)
+_LOCK = f"SELECT {_COLUMNS}, a.version FROM booking.appointments AS a WHERE a.id = $1 FOR UPDATE"  # noqa: S608 - as above
+_WRITE_STEP = """
+    UPDATE booking.appointments SET status = $2, version = $3, started_at = $4, completed_at = $5 WHERE id = $1
+"""
 # The caller's own in these states ($3, null for any) after a place ($4, $5), latest first: `part_in`, said in SQL.
 # One branch for each part, because each then walks its own index (appointments_of_patient, appointments_of_doctor)
 # backwards and stops at the limit; an OR would gather and sort a doctor's whole history. What a doctor has with
@@ -152,16 +179,16 @@ def own_appointments(
     return list(states) or None, after.at if after else None, after.id if after else None, limit
 
 
-async def lock_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
+async def lock_appointment(direct: Direct, appointment_id: AppointmentId) -> LockedAppointment | None:
     """Get the appointment for a change, locking its row until the transaction ends."""
-    found: Appointment | None = await session.scalar(
-        select(Appointment)
-        .where(col(Appointment.id) == appointment_id)
-        .with_for_update()
-        # What this session saw before it had the lock is out of date; without this the ORM would hand it out again.
-        .execution_options(populate_existing=True)
-    )
-    return found
+    rows = await direct.changes(_LOCK, appointment_id)
+    return LockedAppointment(*rows[0]) if rows else None
+
+
+async def write_step(direct: Direct, appointment: LockedAppointment) -> None:
+    """Write what a step has changed of the appointment."""
+    done = appointment
+    await direct.changes(_WRITE_STEP, done.id, done.status, done.version, done.started_at, done.completed_at)
 
 
 async def get_appointment(session: AsyncSession, appointment_id: AppointmentId) -> Appointment | None:
@@ -188,8 +215,8 @@ def takes_part(appointment: AnyAppointment, actor: Actor) -> bool:
     return part_in(appointment, actor) is not None
 
 
-def step(appointment: Appointment, wanted: Step) -> None:
-    """Take the step, if the state allows it.
+def step(appointment: LockedAppointment, wanted: Step) -> None:
+    """Take the step, if the state allows it; `write_step` writes it.
 
     Raises:
         StepNotAllowed: naming the state that it is in.

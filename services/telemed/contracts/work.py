@@ -95,30 +95,33 @@ class Work:
         after: Callable[[T], Awaitable[None]] | None = None,
         after_replay: Callable[[Reply], Awaitable[None]] | None = None,
         once: Once | None = None,
+        directly: bool = False,
     ) -> Response:
         """Run an operation that changes something: effect, audit, events and stored reply commit together.
 
         *reply* renders what the operation returned (None: no body), inside the transaction; *after* runs between
         commit and reply, for caches that must know before the client does. *after_replay* does it again for a success
         that is replayed: whoever committed it may have died, or lost its client, before *after*. *once* is given by
-        anonymous routes, whose caller is not in a token.
+        anonymous routes, whose caller is not in a token. *directly* gives the operation a `Direct` instead of a
+        session.
         """
         once = once or self.once()
         result: list[T] = []
 
-        async def transaction(session: AsyncSession) -> Reply:
-            act, stored = await self._come_in(session, once)
+        async def whole(transaction: Any) -> Reply:  # what the operation takes
+            act, stored = await self._come_in(transaction, once)
             if stored is not None:
                 return stored
-            outcome = await operation(session, act, *args)
+            outcome = await operation(transaction, act, *args)
             result[:] = [outcome]
             answer = rendered(reply(outcome), status, location(outcome) if location else None)
             if once:
-                once.keep(session, answer, now=act.now)
+                once.keep(transaction, answer, now=act.now)
             return answer
 
+        db = self.resources.db
         try:
-            answer = await self.resources.db.transact(transaction)
+            answer = await (db.transact_directly(whole) if directly else db.transact(whole))
         except Problem as problem:
             answer = await self.settle(problem, once)
         return await self._acknowledge(answer, partial(after, result[0]) if after and result else None, after_replay)

@@ -12,6 +12,7 @@ from tests.support.databases import TestDatabase
 from tests.support.people import People
 
 from telemed.consultation.prescriptions.rules import MAX_VERSIONS
+from telemed.contracts import appointments
 from telemed.kernel.ids import uuid7
 
 
@@ -98,10 +99,7 @@ async def test_without_the_lock_the_constraint_still_holds(
     make_visit: MakeVisit, prescription: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the first wall taken away, no two get one version, and the loser is told so."""
-    from telemed.consultation import access
-    from telemed.contracts.appointments import get_appointment
-
-    monkeypatch.setattr(access, "lock_appointment", get_appointment)
+    monkeypatch.setattr(appointments, "_LOCK", appointments._LOCK.replace("FOR UPDATE", ""))
     visit = await make_visit(status="in_progress")
     path = f"{visit.path}/prescription"
     replies = await asyncio.gather(*(visit.doctor.post(path, prescription) for _ in range(8)))

@@ -30,6 +30,7 @@ from telemed.contracts.appointments import (
     AnyAppointment,
     Appointment,
     AppointmentStatus,
+    LockedAppointment,
     appointment_in,
     appointments_in,
     get_appointment,
@@ -38,6 +39,7 @@ from telemed.contracts.appointments import (
     part_in,
     step,
     takes_part,
+    write_step,
 )
 from telemed.contracts.events import APPOINTMENT_BOOKED, APPOINTMENT_CANCELLED, APPOINTMENT_RESCHEDULED
 from telemed.contracts.ids import AppointmentId, PatientId, SlotId
@@ -46,7 +48,7 @@ from telemed.contracts.roles import Role
 from telemed.contracts.work import Entry, Written, rendered
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
-from telemed.kernel.direct import Direct
+from telemed.kernel.direct import Direct, direct_of
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
 from telemed.kernel.outbox import Event, append_events
@@ -62,7 +64,7 @@ _LOOKS = 3
 class Changed:
     """An appointment after its change, and what search must hear of: a slot that is gone, a slot that is back."""
 
-    appointment: Appointment
+    appointment: Appointment | LockedAppointment
     gone: GoneSlot | None = None
     back: GoneSlot | None = None
 
@@ -116,7 +118,7 @@ async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: Ap
     appointment = await _locked_own(session, act, appointment_id, action="appointment.cancel")
     step(appointment, "cancel")
     require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
-    await session.flush()
+    await write_step(direct_of(session), appointment)
     slot = await _release(session, appointment)
     await append_audit(session, act, _entry("appointment.cancel", appointment))
     await append_events(session, act, _event(APPOINTMENT_CANCELLED, appointment, slot_id=str(slot.id)))
@@ -143,7 +145,7 @@ async def move_appointment(
     appointment = await _locked_own(session, act, appointment_id, action="appointment.reschedule")
     step(appointment, "reschedule")
     require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
-    await session.flush()
+    await write_step(direct_of(session), appointment)
     # Both rows in the order of their ids: two who exchange slots must not wait for each other.
     for slot_id in sorted({appointment.slot_id, wanted.slot_id}):
         await lock_slot(session, SlotId(slot_id))
@@ -255,8 +257,10 @@ async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> 
     return slot
 
 
-async def _locked_own(session: AsyncSession, act: Act, appointment_id: AppointmentId, *, action: str) -> Appointment:
-    appointment = await lock_appointment(session, appointment_id)
+async def _locked_own(
+    session: AsyncSession, act: Act, appointment_id: AppointmentId, *, action: str
+) -> LockedAppointment:
+    appointment = await lock_appointment(direct_of(session), appointment_id)
     if appointment is None or not takes_part(appointment, act.known_actor):
         raise _not_yours(appointment_id, appointment, action=action)
     return appointment
@@ -283,7 +287,7 @@ async def _occupy(
     return appointment
 
 
-async def _release(session: AsyncSession, appointment: Appointment) -> SlotNow:
+async def _release(session: AsyncSession, appointment: LockedAppointment) -> SlotNow:
     slot = await lock_slot(session, SlotId(appointment.slot_id))
     if slot is None:
         raise LookupError("an appointment's slot cannot be gone: appointments_slot refers to it")
@@ -299,14 +303,14 @@ def _booked_event(appointment: Appointment | AppointmentReply, slot: SlotNow) ->
     return _event(APPOINTMENT_BOOKED, appointment, starts_at=slot.starts_at.isoformat(), **gone_payload(slot))
 
 
-def _event(kind: str, appointment: Appointment | AppointmentReply, **more: str | int) -> Event:
+def _event(kind: str, appointment: Appointment | LockedAppointment | AppointmentReply, **more: str | int) -> Event:
     payload = {
         "appointment_id": str(appointment.id),
         "doctor_id": str(appointment.doctor_id),
         "patient_id": str(appointment.patient_id),
     }
     # What can be shown without its row has just been made.
-    version = appointment.version if isinstance(appointment, Appointment) else 1
+    version = 1 if isinstance(appointment, AppointmentReply) else appointment.version
     return Event(kind, appointment.id, version, payload | more)
 
 

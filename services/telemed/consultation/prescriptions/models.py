@@ -33,7 +33,7 @@ class Prescription(SQLModel, table=True):
 
 
 class SeenPrescription(NamedTuple):
-    """A prescription as a look finds it, past the ORM: what a client may be shown of it, in the columns' order."""
+    """A prescription past the ORM: what a client may be shown of it, in the columns' order."""
 
     id: UUID
     consultation_id: UUID

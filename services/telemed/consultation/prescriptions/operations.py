@@ -1,11 +1,10 @@
 """Issuing and reading prescriptions; each function is one transaction."""
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
-from telemed.consultation.prescriptions.models import Prescription, SeenPrescription
+from telemed.consultation.prescriptions.models import SeenPrescription
 from telemed.consultation.prescriptions.queries import (
     LOOK_AT_PRESCRIPTIONS,
+    insert_prescription,
     newest_prescription,
     prescriptions_in,
 )
@@ -17,13 +16,14 @@ from telemed.contracts.ids import AppointmentId
 from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.ids import uuid7
 from telemed.kernel.outbox import Event, append_events
 
 
 async def issue_prescription(
-    session: AsyncSession, act: Act, consultation_id: AppointmentId, wanted: IssuePrescription
-) -> Prescription:
+    direct: Direct, act: Act, consultation_id: AppointmentId, wanted: IssuePrescription
+) -> SeenPrescription:
     """Issue the visit's prescription, or a new one that supersedes it, as the visit's doctor.
 
     Locks the appointment's row: of two that are issued at once, the later one supersedes the earlier. Should the lock
@@ -35,14 +35,13 @@ async def issue_prescription(
         InvalidRequest: the follow-up is in the past or too far ahead.
         PrescriptionLimitReached: it was superseded too often.
     """
-    appointment = await locked_by_doctor(session, act, consultation_id, action="prescription.issue")
-    current = await newest_prescription(session, consultation_id)
+    appointment = await locked_by_doctor(direct, act, consultation_id, action="prescription.issue")
+    current = await newest_prescription(direct, consultation_id)
     require_prescribing(appointment.status)
     require_follow_up_ahead(wanted.follow_up_on, now=act.now)
-    prescription = Prescription(
+    prescription = SeenPrescription(
         id=uuid7(),
         consultation_id=appointment.id,
-        doctor_id=appointment.doctor_id,
         patient_id=appointment.patient_id,
         version=next_version(current.version if current else None),
         supersedes=current.id if current else None,
@@ -52,14 +51,14 @@ async def issue_prescription(
         advice=wanted.advice,
         follow_up_on=wanted.follow_up_on,
     )
-    session.add(prescription)
-    await append_audit(session, act, _entry("prescription.issue", prescription))
+    await insert_prescription(direct, prescription, doctor_id=appointment.doctor_id)
+    await append_audit(direct, act, _entry("prescription.issue", prescription))
     payload = {
         "prescription_id": str(prescription.id),
         "consultation_id": str(prescription.consultation_id),
         "version": prescription.version,
     }
-    await append_events(session, act, Event(PRESCRIPTION_ISSUED, prescription.id, prescription.version, payload))
+    await append_events(direct, act, Event(PRESCRIPTION_ISSUED, prescription.id, prescription.version, payload))
     return prescription
 
 
@@ -81,7 +80,7 @@ def read_prescriptions(consultation_id: AppointmentId) -> Look[CurrentPrescripti
     return Look(LOOK_AT_PRESCRIPTIONS, (consultation_id,), judge)
 
 
-def _entry(action: str, prescription: Prescription | SeenPrescription) -> AuditEntry:
+def _entry(action: str, prescription: SeenPrescription) -> AuditEntry:
     return AuditEntry(
         action=action,
         entity_type="prescription",

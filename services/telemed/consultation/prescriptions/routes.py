@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
 
-from telemed.consultation.prescriptions.models import Prescription
+from telemed.consultation.prescriptions.models import SeenPrescription
 from telemed.consultation.prescriptions.operations import issue_prescription, read_prescriptions
 from telemed.consultation.prescriptions.schemas import (
     CurrentPrescriptionReply,
@@ -41,7 +41,13 @@ ConsultationId = Annotated[UUID, Path(description="The consultation's id.")]
 async def post_prescription(work: UserWrites, id: ConsultationId, body: IssuePrescription) -> Response:  # noqa: A002 - the API's name
     """Issue a prescription, as the visit's doctor and once it has started; a new one supersedes the one before."""
     return await work.write(
-        issue_prescription, AppointmentId(id), body, reply=PrescriptionReply.of, status=201, location=_address
+        issue_prescription,
+        AppointmentId(id),
+        body,
+        reply=PrescriptionReply.of,
+        status=201,
+        location=_address,
+        directly=True,
     )
 
 
@@ -56,5 +62,5 @@ async def get_prescription(work: UserReads, id: ConsultationId) -> Response:  # 
     return await work.look(read_prescriptions(AppointmentId(id)))
 
 
-def _address(prescription: Prescription) -> str:
+def _address(prescription: SeenPrescription) -> str:
     return f"/consultation/{prescription.consultation_id}/prescription"

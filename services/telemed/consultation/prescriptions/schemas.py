@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, Strict
 
-from telemed.consultation.prescriptions.models import Prescription, SeenPrescription
+from telemed.consultation.prescriptions.models import SeenPrescription
 from telemed.kernel.text import EARLIEST_INSTANT, LATEST_INSTANT, Instant, Line200, Text1000, Text4000
 
 MAX_ITEMS = 50
@@ -95,9 +95,9 @@ class PrescriptionReply(BaseModel):
     supersedes: UUID | None = Field(description="The id of the version that this one replaces; null for the first.")
 
     @classmethod
-    def of(cls, prescription: Prescription) -> "PrescriptionReply":
+    def of(cls, prescription: SeenPrescription) -> "PrescriptionReply":
         """Show the prescription."""
-        return cls.model_validate(prescription.model_dump(include=set(PrescriptionReply.model_fields)))
+        return cls.model_validate(prescription._asdict())
 
 
 class CurrentPrescriptionReply(PrescriptionReply):
@@ -111,6 +111,4 @@ class CurrentPrescriptionReply(PrescriptionReply):
     def newest_of(cls, versions: Sequence[SeenPrescription]) -> "CurrentPrescriptionReply":
         """Show the first of *versions*, which are newest first, with the others as its history."""
         current, *history = versions
-        return cls(
-            **current._asdict(), history=[PrescriptionReply.model_validate(version._asdict()) for version in history]
-        )
+        return cls(**current._asdict(), history=[PrescriptionReply.of(version) for version in history])

@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from telemed.consultation.access import locked_by_doctor, seen_by_participant
 from telemed.consultation.visits.rules import VisitStatus, require_late, require_open, stored_as
 from telemed.consultation.visits.schemas import ConsultationReply
@@ -11,17 +9,19 @@ from telemed.contracts.appointments import (
     LOOK_AT_APPOINTMENT,
     LOOK_AT_APPOINTMENTS,
     AnyAppointment,
-    Appointment,
+    LockedAppointment,
     appointment_in,
     appointments_in,
     own_appointments,
     step,
+    write_step,
 )
 from telemed.contracts.events import CONSULTATION_COMPLETED, CONSULTATION_MISSED, CONSULTATION_STARTED
 from telemed.contracts.ids import AppointmentId
 from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.paging import Cursor, Page, page_of
 
@@ -55,8 +55,8 @@ def read_consultation(consultation_id: AppointmentId) -> Look[ConsultationReply]
 
 
 async def start_visit(
-    session: AsyncSession, act: Act, consultation_id: AppointmentId, opens_before: timedelta
-) -> Appointment:
+    direct: Direct, act: Act, consultation_id: AppointmentId, opens_before: timedelta
+) -> LockedAppointment:
     """Start the visit, as its doctor. Locks the appointment's row.
 
     Raises:
@@ -64,30 +64,30 @@ async def start_visit(
         StepNotAllowed: it is not booked.
         VisitNotOpenYet, VisitLapsed: it is not its time.
     """
-    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.start")
+    appointment = await locked_by_doctor(direct, act, consultation_id, action="consultation.start")
     step(appointment, "start")
     require_open(act.now, starts_at=appointment.starts_at, ends_at=appointment.ends_at, opens_before=opens_before)
     appointment.started_at = act.now
-    await _record_step(session, act, appointment, action="consultation.start", event=CONSULTATION_STARTED)
+    await _record_step(direct, act, appointment, action="consultation.start", event=CONSULTATION_STARTED)
     return appointment
 
 
-async def complete_visit(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+async def complete_visit(direct: Direct, act: Act, consultation_id: AppointmentId) -> LockedAppointment:
     """Complete the visit, as its doctor. Locks the appointment's row.
 
     Raises:
         NotFound, Forbidden: the actor is not its doctor.
         StepNotAllowed: it is not in progress.
     """
-    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.complete")
+    appointment = await locked_by_doctor(direct, act, consultation_id, action="consultation.complete")
     step(appointment, "complete")
     # Two machines' clocks may differ by more than a short visit takes; it must not end before it began.
     appointment.completed_at = max(act.now, appointment.started_at or act.now)
-    await _record_step(session, act, appointment, action="consultation.complete", event=CONSULTATION_COMPLETED)
+    await _record_step(direct, act, appointment, action="consultation.complete", event=CONSULTATION_COMPLETED)
     return appointment
 
 
-async def record_no_show(session: AsyncSession, act: Act, consultation_id: AppointmentId) -> Appointment:
+async def record_no_show(direct: Direct, act: Act, consultation_id: AppointmentId) -> LockedAppointment:
     """Write down, as its doctor, that the patient did not come. Locks the appointment's row.
 
     Raises:
@@ -95,21 +95,22 @@ async def record_no_show(session: AsyncSession, act: Act, consultation_id: Appoi
         StepNotAllowed: it is not booked.
         NoShowTooEarly: its time has not come.
     """
-    appointment = await locked_by_doctor(session, act, consultation_id, action="consultation.no_show")
+    appointment = await locked_by_doctor(direct, act, consultation_id, action="consultation.no_show")
     step(appointment, "no_show")
     require_late(act.now, starts_at=appointment.starts_at)
-    await _record_step(session, act, appointment, action="consultation.no_show", event=CONSULTATION_MISSED)
+    await _record_step(direct, act, appointment, action="consultation.no_show", event=CONSULTATION_MISSED)
     return appointment
 
 
-async def _record_step(session: AsyncSession, act: Act, appointment: Appointment, *, action: str, event: str) -> None:
+async def _record_step(direct: Direct, act: Act, appointment: LockedAppointment, *, action: str, event: str) -> None:
     payload = {
         "consultation_id": str(appointment.id),
         "doctor_id": str(appointment.doctor_id),
         "patient_id": str(appointment.patient_id),
     }
-    await append_audit(session, act, _entry(action, appointment))
-    await append_events(session, act, Event(event, appointment.id, appointment.version, payload))
+    await write_step(direct, appointment)
+    await append_audit(direct, act, _entry(action, appointment))
+    await append_events(direct, act, Event(event, appointment.id, appointment.version, payload))
 
 
 def _entry(action: str, appointment: AnyAppointment) -> AuditEntry:

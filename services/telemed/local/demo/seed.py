@@ -144,17 +144,17 @@ class _Stage:
         await cancel_appointment(self.session, act, self._appointment(step))
 
     async def start(self, act: Act, step: Step) -> None:
-        await start_visit(self.session, act, self._appointment(step), self.visit_opens_before)
+        await start_visit(await Direct.inside(self.session), act, self._appointment(step), self.visit_opens_before)
 
     async def prescribe(self, act: Act, step: Step) -> None:
         wanted = step.known_visit.case.prescription(on=act.now.date())
-        await issue_prescription(self.session, act, self._appointment(step), wanted)
+        await issue_prescription(await Direct.inside(self.session), act, self._appointment(step), wanted)
 
     async def complete(self, act: Act, step: Step) -> None:
-        await complete_visit(self.session, act, self._appointment(step))
+        await complete_visit(await Direct.inside(self.session), act, self._appointment(step))
 
     async def miss(self, act: Act, step: Step) -> None:
-        await record_no_show(self.session, act, self._appointment(step))
+        await record_no_show(await Direct.inside(self.session), act, self._appointment(step))
 
     def _slot_id(self, visit: Visit, times: SlotTimes) -> UUID:
         return self.slots[visit.doctor.email, times.starts_at]
