@@ -1,6 +1,6 @@
 """Statements past SQLAlchemy, on a connection of the same pool: for what is asked so often that a session costs more.
 
-Begins and ends nothing by itself; `Database.transact_directly` does. Works through PgBouncer in transaction mode as it
+Begins and ends nothing by itself; `Database` does. Works through PgBouncer in transaction mode as it
 is: with asyncpg's cache off, a statement goes out with its values in one packet, prepared anew under no name.
 """
 
@@ -101,8 +101,14 @@ class Direct:
         self.whole = lambda: self._rows(statement, values)
 
     async def write_ending(self) -> None:
-        """Write what was collected for the transaction's end; called before it only to read it in the transaction."""
+        """Write what was collected for the transaction's end; called before it only to read it in the transaction.
+
+        Raises:
+            LookupError: another statement is all of the transaction.
+        """
         if self.ending:
+            if self.whole is not None:
+                raise LookupError("a statement is to be the whole transaction; this one would be another transaction")
             await self.changes(WRITE_ENDING, *self.ending.take())
 
     async def guarded(self, sent: Awaitable[Any]) -> Any:

@@ -14,24 +14,8 @@ from telemed.kernel.audit import AuditEntry, record_of
 from telemed.kernel.database import Database
 from telemed.kernel.deadline import require_time
 from telemed.kernel.direct import Direct
+from telemed.kernel.ending import WRITE_ENDING, Ending
 from telemed.kernel.gathering import Gathering
-
-# No RETURNING, as the services' role may not read the trail. The columns are in the order of `record_of`.
-APPEND = """
-    INSERT INTO audit.records (
-        id, recorded_at, actor_id, actor_role, action, outcome, entity_type, entity_id, patient_id,
-        request_id, trace_id, client_address, details
-    )
-    SELECT id, recorded_at, actor_id, actor_role, action, outcome, entity_type, entity_id, patient_id,
-        request_id, trace_id, client_address, details::jsonb
-    FROM unnest(
-        $1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
-        $9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[]
-    ) AS record (
-        id, recorded_at, actor_id, actor_role, action, outcome, entity_type, entity_id, patient_id,
-        request_id, trace_id, client_address, details
-    )
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +48,6 @@ class Trail:
 
 
 async def _append(direct: Direct, seen: Sequence[_Seen]) -> None:
-    records = [record_of(one.act, entry) for one in seen for entry in one.entries]
-    direct.change_at_the_end(APPEND, *map(list, zip(*records, strict=True)))
+    ending = Ending()
+    ending.records += [record_of(one.act, entry) for one in seen for entry in one.entries]
+    direct.change_at_the_end(WRITE_ENDING, *ending.take())

@@ -83,7 +83,7 @@ async def test_nothing_is_shown_whose_connection_broke(scene: Scene, resources: 
     for name in RECORDED:
         resources.db.availability.answered()
         assert (await scene.callers["patient"].get(scene.paths[name])).status_code == 200
-        proxy.cut_after = b"INSERT INTO audit.records"
+        proxy.cut_after = b"write_ending"
         reply = await scene.callers["patient"].get(scene.paths[name])
         proxy.cut_after = None
         assert reply.status_code == 503, name
@@ -107,7 +107,7 @@ async def test_a_look_that_is_left_may_have_its_record_and_keeps_nothing_busy(
     """Its client goes while the record is written; others look on."""
     patient = scene.callers["patient"]
     await patient.get(scene.paths["me"])
-    proxy.freeze_after = b"INSERT INTO audit.records"
+    proxy.freeze_after = b"write_ending"
     request_id = str(uuid7())
     left = asyncio.create_task(patient.get(scene.paths["me"], headers={"X-Request-ID": request_id}))
     await until(lambda: proxy.is_frozen)

@@ -338,6 +338,21 @@ async def test_what_is_written_earlier_is_written_once(db: Database, owner: asyn
     assert await left(owner) == (2, 2, 1, 1)
 
 
+async def test_a_statement_that_is_all_of_a_transaction_leaves_nothing_besides(
+    db: Database, counters: str, owner: asyncpg.Connection
+) -> None:
+    """What was collected would be committed apart from it."""
+
+    async def both(direct: Direct) -> None:
+        direct.change_at_the_end(f"UPDATE {counters} SET value = value + 1 WHERE id = 1")
+        await leave(direct)
+
+    with pytest.raises(LookupError):
+        await db.transact_directly(both)
+    assert await left(owner) == (0, 0, 0, 0)
+    assert await value_of(owner, counters, 1) == 0
+
+
 async def test_no_other_session_collects_anything(db: Database) -> None:
     """Nobody would write it."""
     async with Session(db._engine) as session:

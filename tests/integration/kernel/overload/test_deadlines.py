@@ -105,7 +105,7 @@ async def test_a_look_whose_trace_was_committing_is_simply_late(
         await platform_processes.serve("all", DATABASE_URL=through(proxy, database.services))
         patient = await live_people.patient()
         assert (await patient.get("/auth/me")).status_code == 200  # learns the statement's types, once a connection
-        proxy.freeze_after = b"INSERT INTO audit.records"  # which commits by itself
+        proxy.freeze_after = b"write_ending"  # which commits by itself
         reply = await patient.get("/auth/me", headers=within(2.0))
         assert proxy.is_frozen
         assert (reply.status_code, reply.json()["type"]) == (504, "deadline-exceeded")
