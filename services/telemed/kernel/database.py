@@ -6,8 +6,8 @@ session state is set, no session lock is taken.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
@@ -23,7 +23,6 @@ from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.deadline import begin_commit, require_time
 from telemed.kernel.direct import DIRECT, DRIVER_ERRORS, Direct, StatementFailed
 from telemed.kernel.engine import RawConnection, Session, make_engine
-from telemed.kernel.locks import LOCK_WAIT
 from telemed.kernel.problems import OutcomeUnknown, Overloaded, Problem, Unavailable
 from telemed.kernel.replication.availability import LOOK_WITHIN_SECONDS, Availability
 from telemed.kernel.replication.positions import Standing, standing
@@ -234,7 +233,9 @@ class Database:
         return result
 
     async def _once(self, run: Callable[[AsyncSession], Awaitable[T]], *, read_only: bool = False) -> T:
-        with self._session() as session:
+        session = Session(self._engine)
+        # Closing it says nothing to the server, as the transaction has ended then: it cannot wait, nor be cancelled.
+        with closing(session.sync_session):
             # Now, and not with the first statement, so that the wait for a connection can be told from the work.
             with self._gauges.waiting(), span("pool.wait"):
                 pooled = await session.connection()
@@ -300,16 +301,6 @@ class Database:
             if connection.is_closed() or (isinstance(error, StatementFailed) and error.is_disconnect):
                 # All of its age go with it, as SQLAlchemy does it for its own: their server has gone, or was demoted.
                 self._engine.sync_engine.pool._invalidate(lease, error)  # noqa: SLF001 - there is no other way to it
-
-    @contextmanager
-    def _session(self) -> Iterator[AsyncSession]:
-        session = Session(self._engine)
-        session.info[LOCK_WAIT] = self._metrics.booking_lock_wait.observe
-        try:
-            yield session
-        finally:
-            # Says nothing to the server, as the transaction has ended (`_whole`): it cannot wait, nor be cancelled.
-            session.sync_session.close()
 
     async def _commit(self, connection: RawConnection, send: Callable[[], Awaitable[object]]) -> None:
         """Commit, come what may: a caller that goes away meanwhile must not decide what replicas have."""

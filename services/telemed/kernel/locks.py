@@ -2,15 +2,15 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-# Under this name a session keeps what is to be told how long a row was waited for; `kernel/database.py` puts it there.
-LOCK_WAIT = "telemed.lock_wait"
+from telemed.kernel.direct import direct_of
+
 _LOCK = text("SELECT pg_advisory_xact_lock(:number)")
 
 
@@ -32,10 +32,8 @@ async def lock_thing(session: AsyncSession, kind: str, thing: UUID) -> None:
 @contextmanager
 def timed_lock(session: AsyncSession) -> Iterator[None]:
     """Measure how long the row that is locked in the context was waited for, also in vain."""
-    observe: Callable[[float], None] | None = session.info.get(LOCK_WAIT)
     begun = time.perf_counter()
     try:
         yield
     finally:
-        if observe is not None:
-            observe(time.perf_counter() - begun)
+        direct_of(session).note_lock_wait(time.perf_counter() - begun)
