@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from tests.integration.auth.conftest import PASSWORD, Account, new_email
 from tests.support.commands import Finished, telemed
+from tests.support.databases import TestDatabase
 from tests.support.people import Caller
 
 from telemed.kernel.settings import Settings
@@ -92,4 +93,18 @@ async def test_a_database_that_is_not_there_is_said_in_one_sentence(settings: Se
     done = await create(nowhere, new_email())
     assert done.code == 1
     assert "DATABASE_URL" in done.errors
+    assert "Traceback" not in done.errors
+
+
+async def test_a_database_of_the_version_before_is_said_in_one_sentence(
+    settings: Settings, fresh_database: TestDatabase
+) -> None:
+    """Tables it has, and not yet what this version calls."""
+    superuser = await asyncpg.connect(fresh_database.superuser)
+    await superuser.execute("DROP FUNCTION platform.write_ending")
+    await superuser.close()
+    older = settings.model_copy(update={"database_url": SecretStr(fresh_database.services)})
+    done = await create(older, new_email())
+    assert done.code == 1
+    assert "run `telemed migrate` first" in done.errors
     assert "Traceback" not in done.errors

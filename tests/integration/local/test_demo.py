@@ -155,6 +155,16 @@ async def test_production_refuses_the_demo(resources: Resources, settings: Setti
         await resources.db.transact(seed, production, ManualClock(NOW), _nobody)
 
 
+async def test_a_database_of_the_version_before_is_said_in_one_sentence(
+    settings: Settings, owner: asyncpg.Connection
+) -> None:
+    """Tables it has, and not yet what this version calls."""
+    await owner.execute("DROP FUNCTION platform.write_ending")
+    output, _ = await asyncio.to_thread(_seed_process(settings).communicate, timeout=120)
+    assert "run `telemed migrate` first" in output
+    assert "Traceback" not in output
+
+
 async def test_the_demos_password_satisfies_the_policy(api: httpx.AsyncClient) -> None:
     """Anybody could have chosen it."""
     account = demo_accounts()[2]

@@ -256,6 +256,16 @@ class TestRefusals:
         assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
         assert await is_there(owner, f"audit.records_{OLD:%Y_%m}")
 
+    @pytest.mark.usefixtures("trail")
+    async def test_a_database_that_cannot_take_the_record(self, telemed: Telemed, owner: asyncpg.Connection) -> None:
+        """Exit code 2, and a sentence."""
+        await telemed("partitions", "export", "audit", LABEL, "--to", ".")
+        await owner.execute("DROP FUNCTION platform.write_ending")
+        result = await telemed("partitions", "retire", "audit", LABEL, "--exported", f"audit-{LABEL}.jsonl.gz")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
+        assert "SQLSTATE 42883" in result.stderr
+        assert await is_there(owner, f"audit.records_{OLD:%Y_%m}")
+
     async def test_a_row_that_came_in_after_the_export(
         self, telemed: Telemed, owner: asyncpg.Connection, trail: list[UUID], worker: Resources
     ) -> None:
