@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def result_of(
         "verdict": verdict.word,
         "reasons": verdict.reasons,
         "gates": [one.to_json() for one in verdict.gates],
-        "knee": verdict.knee,
+        "knee": asdict(verdict.knee) if verdict.knee else None,
         "server_histogram": [one.to_json() for one in verdict.comparisons],
         "violations": verdict.violations,
         "correctness": circumstances.correctness,

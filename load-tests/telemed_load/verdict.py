@@ -17,6 +17,15 @@ UNEXPECTED_RATIO = 0.001  # of all answers may be such that no journey deserves
 SHOWN = 5  # of many alike
 
 
+@dataclass(frozen=True)
+class Knee:
+    """The highest step that held, the next one, and what that missed."""
+
+    held_requests_per_second: float | None
+    missed_at_requests_per_second: float | None
+    missed: list[str]
+
+
 @dataclass
 class Verdict:
     """What is said of a run."""
@@ -26,7 +35,7 @@ class Verdict:
     gates: list[Judgement]
     comparisons: list[Comparison]
     violations: list[str] = field(default_factory=list)
-    knee: dict[str, float | int | None] | None = None
+    knee: Knee | None = None
 
     @property
     def exit_code(self) -> int:
@@ -166,23 +175,25 @@ def _crowd_failures(profile: Profile, measured: Measurements) -> list[str]:
 
 def _knee(
     schedule: Schedule, gates: Sequence[Gate], measured: Measurements, unsound: list[str]
-) -> tuple[dict[str, float | int | None], list[str], list[str]]:
+) -> tuple[Knee, list[str], list[str]]:
     """Find the highest step that held. A generator that is at its end before the platform has found nothing."""
     shape = schedule.profile.shape
     assert isinstance(shape, Breakpoint)
     held: float | None = None
     missed_at: float | None = None
+    missed: list[str] = []
     for step in range(shape.steps):
         seconds = range(int(step * shape.step_seconds), int((step + 1) * shape.step_seconds))
         part = [measured.seconds[at] for at in seconds if at in measured.seconds]
         if not part:
             break
         rate = schedule.scale * step_rate(shape, step)
-        if step_misses(gates, measured, seconds):
+        missed = [f"{one.title}: {_said(one)}" for one in step_misses(gates, measured, seconds)]
+        if missed:
             missed_at = rate
             break
         held = rate
-    knee = {"held_requests_per_second": held, "missed_at_requests_per_second": missed_at}
+    knee = Knee(held, missed_at, missed)
     if missed_at is None:
         return knee, [], [*unsound, "no step missed a gate: the knee lies higher than this load goes"]
     return knee, [] if held is not None else ["the first step missed a gate already"], unsound

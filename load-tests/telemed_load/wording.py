@@ -28,6 +28,7 @@ def table(result: dict[str, Any]) -> str:
         knee = result["knee"]
         lines.append(f"held {_rate(knee['held_requests_per_second'])}, "
                      f"missed at {_rate(knee['missed_at_requests_per_second'])}")  # fmt: skip
+        lines += [f"  - {missed}" for missed in knee["missed"]]
     lines += ["", f"verdict: {result['verdict']}", *(f"  - {reason}" for reason in result["reasons"])]
     return "\n".join(lines)
 

@@ -130,3 +130,18 @@ def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
     require_writable(tmp_path / "new")
 
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_knee_says_what_was_missed(tmp_path: Path) -> None:
+    """In the file as in the table."""
+    plan, run = schedule("breakpoint"), measured({"search": [0.02] * 3000 + [0.4] * 1500}, seconds=45)
+    verdict = decide(plan, load_gates(), run, compare_all(load_gates(), run))
+    circumstances = Circumstances("breakpoint", "make load", "a test", "made up", "looked", now(), 0.5)
+    result = result_of(verdict, plan, run, circumstances)
+    write(tmp_path, result, plan, run)
+
+    knee = json.loads((tmp_path / "load-latest.json").read_text())["knee"]
+    assert knee["missed"] == ["Reads within 200 ms: p95 is up to 400 ms, 200 ms are promised"]
+    lines = table(result).splitlines()
+    place = lines.index("held 62 requests a second, missed at 78 requests a second")
+    assert lines[place + 1] == f"  - {knee['missed'][0]}"

@@ -211,7 +211,10 @@ def test_a_breakpoint_is_met_when_it_found_the_knee() -> None:
 
     found = verdict(run, "breakpoint")
     assert found.word == "met"
-    assert found.knee == {"held_requests_per_second": 62.5, "missed_at_requests_per_second": 78.125}
+    assert found.knee is not None
+    assert (found.knee.held_requests_per_second, found.knee.missed_at_requests_per_second) == (62.5, 78.125)
+    (missed,) = found.knee.missed
+    assert missed.startswith("Reads within 200 ms: ")
 
 
 def test_an_error_ends_a_breakpoint_as_slowness_does() -> None:
@@ -219,7 +222,10 @@ def test_an_error_ends_a_breakpoint_as_slowness_does() -> None:
     refusing: list[float | None] = [None if at > 1500 and at % 100 == 0 else 0.02 for at in range(4500)]
 
     found = verdict(measured({"search": refusing}, seconds=45), "breakpoint")
-    assert found.knee == {"held_requests_per_second": 50.0, "missed_at_requests_per_second": 62.5}
+    assert found.knee is not None
+    assert (found.knee.held_requests_per_second, found.knee.missed_at_requests_per_second) == (50.0, 62.5)
+    (missed,) = found.knee.missed
+    assert missed.startswith("Availability: ")
 
 
 def test_a_breakpoint_that_missed_nothing_found_nothing() -> None:
