@@ -7,8 +7,15 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.database import Database
+from telemed.kernel.problems import Problem
 
 OpenDatabase = Callable[..., Awaitable[Database]]
+
+
+class TooMuch(Problem):
+    """The counter cannot hold so much."""
+
+    status = 409
 
 
 async def add(session: AsyncSession, counters: str, number: int, by: int = 1) -> int:

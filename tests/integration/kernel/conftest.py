@@ -64,6 +64,20 @@ async def db(open_database: OpenDatabase) -> Database:
 
 
 @pytest.fixture
+async def raising(owner: asyncpg.Connection) -> AsyncIterator[str]:
+    """A statement that fails with the SQLSTATE it is given."""
+    name = f"raise_{secrets.token_hex(4)}"
+    await owner.execute(
+        f"""
+        CREATE FUNCTION platform.{name}(state text) RETURNS integer LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION USING ERRCODE = state; END $$
+        """
+    )
+    yield f"SELECT platform.{name}($1)"
+    await owner.execute(f"DROP FUNCTION platform.{name}(text)")
+
+
+@pytest.fixture
 def services(counters: str) -> tuple[Service, ...]:
     """The tiny service instead of the platform's: `api` and `people` then speak to it."""
     return (tiny_service(counters),)

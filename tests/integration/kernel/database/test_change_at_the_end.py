@@ -5,7 +5,7 @@ import time
 
 import asyncpg
 import pytest
-from tests.support.counters import OpenDatabase, refused_at_commit, value_of
+from tests.support.counters import OpenDatabase, TooMuch, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import proxy_to, through
 from tests.support.waiting import until
@@ -13,13 +13,7 @@ from tests.support.waiting import until
 from telemed.kernel.database import Database
 from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.direct import Direct, StatementFailed
-from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Problem, Unavailable
-
-
-class TooMuch(Problem):
-    """The counter cannot hold so much."""
-
-    status = 409
+from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Unavailable
 
 
 async def add_at_the_end(direct: Direct, counters: str, number: int, by: int = 1) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.counters import OpenDatabase, add, refused_at_commit, value_of
+from tests.support.counters import OpenDatabase, TooMuch, add, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import proxy_to, through
 from tests.support.waiting import until
@@ -16,28 +15,9 @@ from telemed.kernel import database as kernel_database
 from telemed.kernel.database import MAX_ATTEMPTS, Database
 from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.direct import Direct, StatementFailed
-from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Overloaded, Problem, Unavailable
+from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Overloaded, Unavailable
 
 BACKEND = "SELECT pg_backend_pid()"
-
-
-class TooMuch(Problem):
-    """The counter cannot hold so much."""
-
-    status = 409
-
-
-@pytest.fixture
-async def raising(owner: asyncpg.Connection) -> AsyncIterator[str]:
-    """A statement that fails with the SQLSTATE it is given."""
-    await owner.execute(
-        """
-        CREATE OR REPLACE FUNCTION platform.raise_state(state text) RETURNS integer LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION USING ERRCODE = state; END $$
-        """
-    )
-    yield "SELECT platform.raise_state($1)"
-    await owner.execute("DROP FUNCTION platform.raise_state(text)")
 
 
 async def add_directly(direct: Direct, counters: str, number: int, by: int = 1) -> int:

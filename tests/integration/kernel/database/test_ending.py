@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.counters import OpenDatabase, add, refused_at_commit, value_of
+from tests.support.counters import OpenDatabase, TooMuch, add, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import Proxy, proxy_to, through
 from tests.support.settings import NOW
@@ -22,18 +22,12 @@ from telemed.kernel.direct import Direct, StatementFailed
 from telemed.kernel.engine import Session
 from telemed.kernel.idempotency import Once, Reply
 from telemed.kernel.outbox import Event, append_events
-from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Problem, Unavailable
+from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Unavailable
 from telemed.kernel.telemetry.spans import Kind, Sketch, look_at, look_away
 
 ACT = Act(NOW, Actor(UUID(int=1), "doctor"), "request-1", "trace-1", "00-trace", "10.0.0.1")
 ODD = {"umlaut": "ä“\\", "number": 1, "none": None}
 REPLY = Reply(201, b"\x00body", {"Location": "/é"})
-
-
-class TooMuch(Problem):
-    """The counter cannot hold so much."""
-
-    status = 409
 
 
 @pytest.fixture

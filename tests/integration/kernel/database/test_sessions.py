@@ -1,42 +1,22 @@
 """Sessions and direct statements in one transaction, which begins and ends in one way for both."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.counters import OpenDatabase, add, value_of
+from tests.support.counters import OpenDatabase, TooMuch, add, value_of
 from tests.support.databases import TestDatabase
 from tests.support.proxy import proxy_to, through
 from tests.support.waiting import until
 
 from telemed.kernel.database import Database
 from telemed.kernel.direct import Direct, StatementFailed
-from telemed.kernel.problems import Problem, Unavailable
+from telemed.kernel.problems import Unavailable
 
 BACKEND = "SELECT pg_backend_pid()"
-
-
-class TooMuch(Problem):
-    """The counter cannot hold so much."""
-
-    status = 409
-
-
-@pytest.fixture
-async def raising(owner: asyncpg.Connection) -> AsyncIterator[str]:
-    """A statement that fails with the SQLSTATE it is given."""
-    await owner.execute(
-        """
-        CREATE OR REPLACE FUNCTION platform.raise_in_session(state text) RETURNS integer LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION USING ERRCODE = state; END $$
-        """
-    )
-    yield "SELECT platform.raise_in_session($1)"
-    await owner.execute("DROP FUNCTION platform.raise_in_session(text)")
 
 
 async def add_directly(session: AsyncSession, counters: str) -> None:

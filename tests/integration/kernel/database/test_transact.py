@@ -7,17 +7,11 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
-from tests.support.counters import OpenDatabase, add, refused_at_commit, value_of
+from tests.support.counters import OpenDatabase, TooMuch, add, refused_at_commit, value_of
 from tests.support.waiting import until
 
 from telemed.kernel.database import MAX_ATTEMPTS, Database
-from telemed.kernel.problems import Overloaded, Problem, Unavailable
-
-
-class TooMuch(Problem):
-    """The counter cannot hold so much."""
-
-    status = 409
+from telemed.kernel.problems import Overloaded, Unavailable
 
 
 async def test_commits_before_it_returns(db: Database, counters: str, owner: asyncpg.Connection) -> None:
