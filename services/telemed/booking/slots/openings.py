@@ -187,7 +187,7 @@ def for_many(statement: str) -> str:
 
     Its rows say first whose they are, counted from one.
     """
-    types = dict(sorted((int(number), kind) for number, kind in _VALUE.findall(statement)))
+    types = dict(_VALUE.findall(statement))
     lists = ", ".join(f"${number}::{kind}[]" for number, kind in types.items())
     names = ", ".join(f"v{number}" for number in types)
     of_each = _VALUE.sub(r"question.v\1", statement)
