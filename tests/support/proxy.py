@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.support.waiting import until
 
 
 class Proxy:
@@ -107,3 +110,24 @@ def through(proxy: Proxy, address: str) -> str:
     parts = urlsplit(address)
     credentials, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{proxy.port}"))
+
+
+async def left_at(proxy: Proxy, word: str, operation: Coroutine[Any, Any, object], thinks: asyncio.Event) -> None:
+    """Run the operation, and have its caller leave, three times over, while this word of it is on its way.
+
+    *thinks* is set by the operation when it has said all that it has to say, and waits for ever: a ROLLBACK is only
+    sent for a caller who has left by then.
+    """
+    proxy.freeze_after = word.encode()
+    task = asyncio.create_task(operation)
+    if word == "ROLLBACK":
+        await thinks.wait()
+        task.cancel()
+    await until(lambda: proxy.is_frozen)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.02)
+    proxy.freeze_after = None
+    proxy.thaw()
+    await asyncio.wait({task})
+    assert task.cancelled()

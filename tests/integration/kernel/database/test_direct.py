@@ -8,7 +8,7 @@ import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.counters import OpenDatabase, TooMuch, add, refused_at_commit, value_of
 from tests.support.databases import TestDatabase
-from tests.support.proxy import proxy_to, through
+from tests.support.proxy import left_at, proxy_to, through
 from tests.support.waiting import until
 
 from telemed.kernel import database as kernel_database
@@ -320,27 +320,17 @@ async def test_a_caller_that_leaves_at_any_point_leaves_nothing(
     database: TestDatabase, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection, word: str
 ) -> None:
     """Also while BEGIN is on its way: whether there is a transaction then is not known, so one is ended."""
+    thinks = asyncio.Event()
 
     async def change_and_think(direct: Direct) -> None:
         await add_directly(direct, counters, 1)
-        await asyncio.sleep(30)
+        thinks.set()
+        await asyncio.Event().wait()
 
     async with proxy_to(database.servers.port) as proxy:
         db = await open_database(through(proxy, database.services), database_pool_size=1)
         await db.transact_directly(add_directly, counters, 2)
-        proxy.freeze_after = word.encode()
-        task = asyncio.create_task(db.transact_directly(change_and_think))
-        if word == "ROLLBACK":
-            await until(lambda: database_is_thinking(db))
-            task.cancel()
-        await until(lambda: proxy.is_frozen)
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0.02)
-        proxy.freeze_after = None
-        proxy.thaw()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await left_at(proxy, word, db.transact_directly(change_and_think), thinks)
         async with asyncio.timeout(5):
             await owner.fetchval(f"SELECT value FROM {counters} WHERE id = 1 FOR UPDATE")
         assert await value_of(owner, counters, 1) == 0
@@ -351,12 +341,6 @@ async def test_a_caller_that_leaves_at_any_point_leaves_nothing(
 
         assert not await db.transact_directly(in_transaction)
         assert await db.transact_directly(add_directly, counters, 1) == 1
-
-
-def database_is_thinking(db: Database) -> bool:
-    """Tell whether the one connection has a transaction in which nothing is being asked."""
-    record = db._engine.sync_engine.pool
-    return record.checkedout() == 1 and not db._metrics.transactions.labels("rolled_back")._value.get()  # type: ignore[attr-defined]
 
 
 async def test_a_session_can_run_direct_statements(db: Database, counters: str, owner: asyncpg.Connection) -> None:

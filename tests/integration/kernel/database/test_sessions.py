@@ -9,8 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.support.counters import OpenDatabase, TooMuch, add, value_of
 from tests.support.databases import TestDatabase
-from tests.support.proxy import proxy_to, through
-from tests.support.waiting import until
+from tests.support.proxy import left_at, proxy_to, through
 
 from telemed.kernel.database import Database
 from telemed.kernel.direct import Direct, StatementFailed
@@ -89,7 +88,7 @@ async def test_a_caller_that_leaves_at_any_point_leaves_nothing(
     async def change_and_think(session: AsyncSession) -> None:
         await add(session, counters, 1)
         thinks.set()
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
 
     async def has_begun(session: AsyncSession) -> bool:
         return bool(await session.scalar(text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")))
@@ -97,19 +96,7 @@ async def test_a_caller_that_leaves_at_any_point_leaves_nothing(
     async with proxy_to(database.servers.port) as proxy:
         db = await open_database(through(proxy, database.services), database_pool_size=1)
         await db.transact(add, counters, 2)
-        proxy.freeze_after = word.encode()
-        task = asyncio.create_task(db.transact(change_and_think))
-        if word == "ROLLBACK":
-            await thinks.wait()
-            task.cancel()
-        await until(lambda: proxy.is_frozen)
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0.02)
-        proxy.freeze_after = None
-        proxy.thaw()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await left_at(proxy, word, db.transact(change_and_think), thinks)
         async with asyncio.timeout(5):
             await owner.fetchval(f"SELECT value FROM {counters} WHERE id = 1 FOR UPDATE")
         assert await value_of(owner, counters, 1) == 0
