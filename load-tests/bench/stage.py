@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +122,8 @@ def asking_cores() -> set[int]:
 def pin(pid: int, cores: set[int]) -> None:
     """Keep a process, with all its threads, on these cores."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
+        with suppress(ProcessLookupError):  # it has ended since it was listed
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 @contextmanager
