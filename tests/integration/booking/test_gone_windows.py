@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from telemed.booking.slots.keys import GONE_WINDOW, gone_key, page_key, scope_in, window_of
 from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
@@ -53,7 +54,7 @@ async def test_a_note_is_found_in_whichever_window_it_lies(
     for _ in range(1 + knows_words):
         before = await reader.fetch(key)
     assert (before.state is not None) is knows_words
-    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False)
+    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False, limit=20)
 
     await writer.write_gone([gone])
     reader_clock.advance(timedelta(seconds=read - loaded))
@@ -75,7 +76,7 @@ async def test_what_a_replica_had_not_heard_of_is_left_out(resources: Resources)
     key = page_key(SearchSlots(doctor_id=doctor_id))
     await shelf.fetch(key)
     await shelf.write_gone([gone])
-    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False)
+    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False, limit=20)
 
     reader = SlotShelf(resources.cache, at(1), of_replicas(resources))
     before = await reader.fetch(key)
@@ -83,6 +84,23 @@ async def test_what_a_replica_had_not_heard_of_is_left_out(resources: Resources)
 
     assert before.state is not None
     assert names(kept) == [left.name]
+
+
+async def test_a_load_needs_no_more_than_there_was_when_its_generation_began(resources: Resources) -> None:
+    """So a replica that has come that far may answer, whatever was written since; without Redis it must have all."""
+    reads = of_replicas(resources)
+    shelf = SlotShelf(resources.cache, at(0), reads)
+    key = page_key(SearchSlots(doctor_id=uuid4()))
+    before = await shelf.fetch(key)
+    begun = await shelf.required(key, before)
+    something = text("SELECT pg_logical_emit_message(true, 'test', 'is written')")
+    await resources.db.transact(lambda session: session.execute(something))
+
+    assert await shelf.required(key, before) == begun
+    everything = await shelf.required(key, None)
+    assert everything is not None
+    assert begun is not None
+    assert everything.lsn > begun.lsn
 
 
 async def test_a_generation_that_has_not_begun_whole_has_not_begun(resources: Resources) -> None:

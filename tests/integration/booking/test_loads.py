@@ -158,7 +158,7 @@ async def test_a_replica_must_have_come_as_far_as_any_of_them_needs(
     monkeypatch.setattr(resources.reads, "read_directly", read_directly)
     needs = [WalPosition(1, 7), None, WalPosition(1, 9)]
     pages = await asyncio.gather(
-        *(loads.load(SearchSlots(), after=None, wanted=number, at_least=need) for number, need in enumerate(needs))
+        *(loads.load(SearchSlots(), after=None, spare=number, at_least=need) for number, need in enumerate(needs))
     )
 
     assert demanded == [WalPosition(1, 9)]

@@ -292,6 +292,36 @@ async def test_without_redis_no_more_searches_are_let_in_than_can_be_answered_so
     assert sum(reply.status_code == 200 for reply in answered) == room
 
 
+async def test_a_page_has_as_much_to_spare_as_it_is_asked_for(
+    people: People, clinic: Clinic, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Little at first; more once it is known to be asked for again; nothing where it is kept nowhere."""
+    spares, load = [], PageLoads.load
+
+    async def load_watched(loads: PageLoads, *args: Any, spare: int, **named: Any) -> Any:
+        spares.append(spare)
+        return await load(loads, *args, spare=spare, **named)
+
+    monkeypatch.setattr(PageLoads, "load", load_watched)
+    doctor, patients = await clinic.doctor(), await people.patients(6)
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 48)]
+    assert await open_slots(people.nobody.client, doctor) == slots[:20]
+    assert spares == [5]
+
+    for place, patient in enumerate(patients):
+        await book(patient, slots[place])
+        assert await open_slots(people.nobody.client, doctor) == slots[place + 1 :][:20]
+    assert spares == [5, 20]
+
+    await clinic.slots(doctor, starts_at=clinic.opens_at + timedelta(days=30))
+    assert await open_slots(people.nobody.client, doctor) == slots[6:26]
+    assert spares == [5, 20, 20]
+
+    valkey.stop()
+    assert await open_slots(people.nobody.client, doctor) == slots[6:26]
+    assert spares == [5, 20, 20, 0]
+
+
 async def test_when_redis_is_back_everybody_is_let_in_again(
     people: People, valkey: ValkeyServer, resources: Resources
 ) -> None:

@@ -80,6 +80,6 @@ def test_every_page_is_written_as_pydantic_would(slots: list[FoundSlot], limit: 
     is_last = not shown or not (has_more or len(slots) > limit)
     cursor = None if is_last else Cursor(shown[-1].starts_at, shown[-1].id).encode()
 
-    page = SlotPage(candidates(as_read(slot) for slot in slots), has_more)
+    page = SlotPage(candidates(as_read(slot) for slot in slots), has_more, limit)
 
-    assert page.render(limit) == FoundSlots(items=shown, next_cursor=cursor).model_dump_json().encode()
+    assert page.render() == FoundSlots(items=shown, next_cursor=cursor).model_dump_json().encode()

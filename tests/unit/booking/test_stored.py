@@ -16,13 +16,13 @@ CANDIDATES = tuple(
     Candidate(opening_name(UUID(int=number), 3), AT + timedelta(hours=number), json.dumps({"id": number}))
     for number in (1, 2)
 )
-RAW = stored.written("key", "word", Entry(SlotPage(CANDIDATES, has_more=True), AT))
+RAW = stored.written("key", "word", Entry(SlotPage(CANDIDATES, has_more=True, limit=20), AT))
 HEAD, *CARDS = RAW.split("\n")
 
 
 def test_is_read_as_it_was_written() -> None:
     """Page, instant and generation."""
-    assert stored.read(RAW.encode(), "key") == (SlotPage(CANDIDATES, has_more=True), AT, "word")
+    assert stored.read(RAW.encode(), "key") == (SlotPage(CANDIDATES, has_more=True, limit=20), AT, "word")
 
 
 def test_of_another_key_it_is_not_the_page() -> None:
@@ -40,6 +40,7 @@ def test_of_another_key_it_is_not_the_page() -> None:
         {"candidates": None},
         {"loaded_at": 5},
         {"loaded_at": "now"},
+        {"limit": None},
     ],
     ids=str,
 )

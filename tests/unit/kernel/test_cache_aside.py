@@ -69,11 +69,11 @@ class Source:
         self.loads = 0
         self.failure: Exception | None = None
         self.age: timedelta | None = None  # set: it lacks the latest
-        self.versions: list[str | None] = []  # what it was asked to have at least
+        self.before: list[Lookup[int] | None] = []  # the look-ups that it was asked after
 
-    async def load(self, version: str | None) -> Loaded[int]:
+    async def load(self, before: Lookup[int] | None) -> Loaded[int]:
         self.loads += 1
-        self.versions.append(version)
+        self.before.append(before)
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
@@ -166,10 +166,10 @@ async def test_an_old_value_stands_in_when_store_and_source_are_lost_one_after_t
     await cache.get("key", source.load)
     store.is_valid, store.is_lost_late = False, True
 
-    async def once(version: str | None) -> Loaded[int]:
+    async def once(before: Lookup[int] | None) -> Loaded[int]:
         if source.loads > 1:
             raise Unavailable
-        return await source.load(version)
+        return await source.load(before)
 
     found = await cache.get("key", once)
     assert (found.value, found.rescued) == (1, True)
@@ -304,11 +304,13 @@ async def test_what_an_old_source_gives_is_shown_with_its_age_and_not_kept(
     assert (found.value, found.rescued) == (2, False)
 
 
-async def test_the_source_hears_which_version_it_must_have(
-    cache: CacheAside[int], source: Source, store: MemoryStore
+async def test_the_source_hears_what_the_store_had(
+    cache: CacheAside[int], source: Source, store: MemoryStore, clock: ManualClock
 ) -> None:
     """The store's version names what happened; without a store the source must have everything."""
     await cache.get("key", source.load)
+    store.is_valid = False
+    await cache.get("key", source.load)
     store.is_lost = True
     await cache.get("key", source.load)
-    assert source.versions == ["1", None]
+    assert source.before == [Lookup(None, "1"), Lookup(Entry(1, clock.now(), is_valid=False), "1"), None]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from telemed.booking.slots.schemas import SearchSlots
 
-_SCHEMA = 3  # of the stored pages; raise it when their form changes
+_SCHEMA = 4  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 

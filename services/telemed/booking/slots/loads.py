@@ -48,15 +48,15 @@ class PageLoads:
         self._together: dict[str, Gathering[_Asked, Served[list[Opening]]]] = {}
 
     async def load(
-        self, query: SearchSlots, *, after: Cursor | None, wanted: int, at_least: WalPosition | None
+        self, query: SearchSlots, *, after: Cursor | None, spare: int, at_least: WalPosition | None
     ) -> Loaded[SlotPage]:
-        """Load a page of so many candidates, from a state that has *at_least* everything up to there.
+        """Load a page with so many slots to *spare*, from a state that has *at_least* everything up to there.
 
         Raises:
             Overloaded: too many loads are waiting.
             As `Reads.read_directly`.
         """
-        now = self._clock.now()
+        now, wanted = self._clock.now(), query.limit + spare
         way = self._openings.known_way(query, now=now)
         if way is Way.BY_TIME:
             question = asked(query, way, now=now, after=after, limit=wanted + 1)
@@ -66,7 +66,8 @@ class PageLoads:
             find = partial(self._openings.find, wanted=query, now=now, after=after, limit=wanted + 1)
             served = await self._read(find, at_least)
         found = served.value
-        return Loaded(SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted), served.age)
+        page = SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted, limit=query.limit)
+        return Loaded(page, served.age)
 
     def _gathering(self, question: Question) -> Gathering[_Asked, Served[list[Opening]]]:
         statement = question[0]

@@ -34,15 +34,18 @@ class Standing:
     state: tuple[bytes, bytes]  # the scope's generation and its state word, read before the notes were
     window: int  # of the gone notes
     loaded_at: datetime
-    loaded: int  # candidates, before any was left out
 
 
 @dataclass(frozen=True, slots=True)
 class SlotPage:
-    """Open slots in the order of time. *has_more* says that the source has some beyond the last."""
+    """Open slots in the order of time, of which *limit* are shown: the others take the places of those that go.
+
+    *has_more* says that the source has some beyond the last.
+    """
 
     candidates: tuple[Candidate, ...]
     has_more: bool
+    limit: int
     standing: Standing | None = None  # of a page that is as fetched from the shelf
 
     def without(self, gone: Collection[str], *, now: datetime) -> "SlotPage":
@@ -50,15 +53,16 @@ class SlotPage:
         kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
         return self if len(kept) == len(self.candidates) else replace(self, candidates=kept)
 
-    def is_dry(self, loaded: int) -> bool:
-        """Tell whether so little is left of the *loaded* candidates that the source should be asked for more."""
-        return self.has_more and len(self.candidates) < loaded // 2
+    @property
+    def is_dry(self) -> bool:
+        """Tell whether so little is left that the source should be asked for more."""
+        return self.has_more and len(self.candidates) < self.limit
 
-    def render(self, limit: int) -> bytes:
-        """Give the first *limit* slots as JSON, with the cursor to those after them."""
-        shown = self.candidates[:limit]
+    def render(self) -> bytes:
+        """Give what is shown as JSON, with the cursor to those after it."""
+        shown = self.candidates[: self.limit]
         cursor = "null"
-        if shown and (self.has_more or len(self.candidates) > limit):
+        if shown and (self.has_more or len(self.candidates) > self.limit):
             cursor = f'"{Cursor(shown[-1].starts_at, shown[-1].slot_id).encode()}"'
         items = ",".join(candidate.json for candidate in shown)
         return f'{{"items":[{items}],"next_cursor":{cursor}}}'.encode()

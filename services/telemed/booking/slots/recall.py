@@ -39,7 +39,6 @@ class Answer:
     """What was answered to a query string, and for how long it may be answered again at most."""
 
     asked: bytes
-    limit: int
     page: SlotPage
     body: bytes
     page_key: str
@@ -119,7 +118,6 @@ class Recall:
         self._remember(
             Answer(
                 asked=asked,
-                limit=query.limit,
                 page=page,
                 body=body,
                 page_key=key,
@@ -161,7 +159,7 @@ class Recall:
         try:
             page = await self._shelf.judge_again(answer.page_key, answer.page, state)
             if page is not None and page.candidates and self._may_still_be_given(answer):
-                body = page.render(answer.limit)
+                body = page.render()
                 # Until when it may be given stays: what is left begins no earlier than what was there.
                 self._remember(replace(answer, page=page, body=body, state=state, doings=doings))
         except CacheUnavailable:

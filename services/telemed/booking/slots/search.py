@@ -9,7 +9,7 @@ from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.recall import Recall
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import SlotShelf
-from telemed.kernel.cache.aside import CacheAside, Loaded
+from telemed.kernel.cache.aside import CacheAside, Loaded, Lookup
 from telemed.kernel.cache.breaker import OPENS_AFTER
 from telemed.kernel.http.express import Recalled
 from telemed.kernel.paging import Cursor
@@ -60,21 +60,28 @@ class SlotSearch:
             Overloaded: too many loads are waiting, and there is no old page to give.
         """
         after = Cursor.decode(query.cursor)
-        # A page holds more than it shows, so that it stays full while its slots are being booked.
-        spare = max(20, query.limit)
-
         key, doings = page_key(query), self._shelf.doings
 
-        async def load(version: str | None) -> Loaded[SlotPage]:
-            self._loads_without_redis = self._loads_without_redis + 1 if version is None else 0
-            return await self._loads.load(
-                query, after=after, wanted=query.limit + spare, at_least=await self._shelf.required(key, version)
-            )
+        async def load(before: Lookup[SlotPage] | None) -> Loaded[SlotPage]:
+            self._loads_without_redis = self._loads_without_redis + 1 if before is None else 0
+            at_least = await self._shelf.required(key, before)
+            return await self._loads.load(query, after=after, spare=_spare(query.limit, before), at_least=at_least)
 
         found = await self._pages.get(key, load)
         page = self._shelf.hide_gone_here(found.value)
-        body = page.render(query.limit)
+        body = page.render()
         if found.rescued or self._reads.is_primary_gone:
             return body, found.age
         self._recall.keep(asked, query, page, body, doings=doings)
         return body, None
+
+
+def _spare(limit: int, before: Lookup[SlotPage] | None) -> int:
+    """Say how many slots more than it shows a page is loaded with, so that it stays full while they are booked.
+
+    Most pages are asked for once in their time, and each slot costs its load, its JSON and its room in Redis. One that
+    is loaded while Redis has it is asked for more often: it ran dry, was voided or has grown old.
+    """
+    if before is None:  # it will be kept nowhere
+        return 0
+    return max(5, limit // 4) if before.entry is None else max(20, limit)

@@ -173,9 +173,9 @@ class SlotShelf:
         notes = await self._notes_about(page, scope, now, since=loaded_at)
         left = page.without(notes.gone, now=now)
         is_trusted = loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(loaded_at)
-        is_valid = made_for == generation and is_trusted and not left.is_dry(len(page.candidates))
+        is_valid = made_for == generation and is_trusted and not left.is_dry
         if is_valid and state is not None and notes.now is not None:
-            left = replace(left, standing=Standing(state, window, loaded_at, loaded=len(page.candidates)))
+            left = replace(left, standing=Standing(state, window, loaded_at))
         return Lookup(Entry(left, loaded_at, is_valid), generation, state)
 
     async def keep(self, key: str, before: Lookup[SlotPage], entry: Entry[SlotPage], *, hard: timedelta) -> SlotPage:
@@ -219,7 +219,7 @@ class SlotShelf:
         notes = await self._notes_about(page, scope_in(key), now, since=standing.loaded_at)
         left = page.without(notes.gone, now=now)
         is_trusted = standing.loaded_at > self._cache.doubted_at(key) and notes.are_complete_since(standing.loaded_at)
-        if not is_trusted or left.is_dry(standing.loaded):
+        if not is_trusted or left.is_dry:
             return None
         return replace(left, standing=replace(standing, state=state))
 
@@ -227,8 +227,8 @@ class SlotShelf:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
         return page.without(self._gone_here, now=self._clock.now())
 
-    async def required(self, key: str, version: str | None) -> WalPosition | None:
-        """Say how far a replica must have come for this page of this generation; None where there are no replicas.
+    async def required(self, key: str, before: Lookup[SlotPage] | None) -> WalPosition | None:
+        """Say how far a replica must have come for a load after this look-up; None where there are no replicas.
 
         Without a generation, or while notes may have been lost, it must have everything there is now. That is after
         a failure of Redis until every replica that is asked at all has what happened meanwhile.
@@ -237,7 +237,7 @@ class SlotShelf:
             return None
         last_failure = self._cache.failed_at(key)
         is_doubtful = last_failure is not None and self._clock.now() - last_failure < 2 * self._reads.max_lag
-        begun = _BEGUN.search(version or "")
+        begun = _BEGUN.search(before.version) if before is not None else None
         if is_doubtful or begun is None:
             return await self._reads.position()
         return WalPosition(int(begun[1], 16), int(begun[2], 16))

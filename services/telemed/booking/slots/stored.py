@@ -34,6 +34,7 @@ def written(key: str, generation: str, entry: Entry[SlotPage]) -> str:
         "generation": generation,
         "loaded_at": entry.loaded_at.isoformat(),
         "has_more": entry.value.has_more,
+        "limit": entry.value.limit,
         "candidates": [f"{c.opening} {rfc3339(c.starts_at)}" for c in entry.value.candidates],
     }
     return "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
@@ -52,6 +53,7 @@ def read(raw: bytes, key: str) -> StoredPage:
         page = SlotPage(
             tuple(_candidate(named, card) for named, card in zip(known["candidates"], cards, strict=True)),
             bool(known["has_more"]),
+            int(known["limit"]),
         )
         stored = StoredPage(page, datetime.fromisoformat(known["loaded_at"]), str(known["generation"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -50,9 +50,9 @@ class Loaded(Generic[V]):
     age: timedelta | None = None
 
 
-# How a value is loaded: from a source that has everything up to the version that the store had, or, without a store
-# to name one, everything.
-Load = Callable[[str | None], Awaitable[Loaded[V]]]
+# How a value is loaded: from a source that has everything up to the version that the store had when it was looked up,
+# or, without a store to name one, everything.
+Load = Callable[[Lookup[V] | None], Awaitable[Loaded[V]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class CacheAside(Generic[V]):
                     return _Landed(Loaded(found.entry.value), found.entry.value, asked_at)
         # The age counts from before the load: what happens while it runs may be missing.
         begun_at = self._clock.now()
-        loaded = await load(found.version)
+        loaded = await load(found)
         if loaded.age is not None:
             return _Landed(loaded)
         entry = Entry(loaded.value, loaded_at=begun_at)
