@@ -14,6 +14,7 @@ from tests.support.waiting import until
 from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.cache.line import Command
+from telemed.kernel.cache.shared import SharedQuestions
 from telemed.kernel.cache.topology import slot_of
 from telemed.kernel.clock import SystemClock
 from telemed.kernel.telemetry.metrics import Metrics
@@ -90,6 +91,22 @@ async def test_every_key_finds_its_node(cluster: RedisCluster) -> None:
     await patient.run_all({key: set_to(key, key) for key in keys})
 
     assert [await get(patient, key) for key in keys] == [key.encode() for key in keys]
+    assert redirections(cluster) == redirected
+    await patient.close()
+
+
+async def test_shared_questions_go_to_whom_they_concern(cluster: RedisCluster) -> None:
+    """Three hundred scopes at once, each to its own node, without being sent on once."""
+    patient = open_cache(cluster.url, bound_seconds=20)
+    await until(lambda: answers(patient, "any key"))
+    redirected, questions = redirections(cluster), SharedQuestions(patient)
+    keys = [f"{{shared {number}}}:key" for number in range(300)]
+
+    found = await asyncio.gather(
+        *(questions.ask(key, [*set_to(key, key), ("GET", key)], lambda replies: replies[1]) for key in keys)
+    )
+
+    assert found == [key.encode() for key in keys]
     assert redirections(cluster) == redirected
     await patient.close()
 

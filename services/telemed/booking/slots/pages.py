@@ -7,6 +7,8 @@ from uuid import UUID
 
 from telemed.kernel.paging import Cursor
 
+State = tuple[bytes, bytes]  # a scope's generation and its state word, as Redis has them
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -31,7 +33,7 @@ def opening_name(slot_id: UUID, version: int) -> str:
 class Standing:
     """What a page that came from the shelf was judged by: while this is so, it need not be judged again."""
 
-    state: tuple[bytes, bytes]  # the scope's generation and its state word, read before the notes were
+    state: State  # of its scope, read before the notes were
     window: int  # of the gone notes
     loaded_at: datetime
 

@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from telemed.booking.slots.keys import GONE_WINDOW
+from telemed.booking.slots.pages import State
 from telemed.kernel.cache.line import Command, Line, first_refusal
+from telemed.kernel.cache.shared import SharedQuestions
 
 # A member of every set of gone notes from its beginning. No opening of a slot is called so.
 MARK = "complete"
@@ -13,19 +15,28 @@ _GENERATION_LIVES = timedelta(days=1)
 
 
 async def read_page(
-    line: Line, key: str, generation_key: str, state_key: str, notes_key: str
-) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
+    questions: SharedQuestions, key: str, generation_key: str, state_key: str, notes_key: str
+) -> tuple[bytes | None, State | None]:
     """Get a page, and its scope's generation and state word if the scope has both and all of its notes."""
-    raw, generation, word, is_marked = await line.ask(
-        ("GET", key), ("GET", generation_key), ("GET", state_key), ("SISMEMBER", notes_key, MARK)
-    )
+    commands = ("GET", key), ("GET", generation_key), ("GET", state_key), ("SISMEMBER", notes_key, MARK)
+    return await questions.ask(key, commands, _page_and_state)
+
+
+def _page_and_state(replies: list[Any]) -> tuple[bytes | None, State | None]:
+    raw, generation, word, is_marked = replies
     is_over = generation is None or word is None or not is_marked
     return (raw if isinstance(raw, bytes) else None), (None if is_over else (_word(generation), _word(word)))
 
 
-async def store_page(line: Line, store: Command, words: tuple[str, str]) -> tuple[object, ...]:
+async def store_page(
+    questions: SharedQuestions, key: str, store: Command, words: tuple[str, str]
+) -> tuple[object, ...]:
     """Store a page, and then get the words of its scope's state."""
-    _, state = await line.ask(store, ("MGET", *words))
+    return await questions.ask(key, (store, ("MGET", *words)), _words)
+
+
+def _words(replies: list[Any]) -> tuple[object, ...]:
+    _, state = replies
     return tuple(state) if isinstance(state, list) else ()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from telemed.booking.slots.keys import page_key, scope_of, state_keys, window_ends_at
-from telemed.booking.slots.pages import SlotPage
+from telemed.booking.slots.pages import SlotPage, State
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import SlotShelf
 from telemed.kernel.cache.client import CacheUnavailable
@@ -30,7 +30,6 @@ _MAX_QUERY_BYTES = 512  # longer ones are rare, and would let somebody fill the 
 # one finds the new page, unless loading is slow.
 _TRIES_EVERY = timedelta(seconds=0.1)
 
-State = tuple[bytes, bytes]
 Then = Callable[[bytes | None], None]
 
 

@@ -38,7 +38,7 @@ from telemed.booking.slots.keys import (
     state_keys,
     window_of,
 )
-from telemed.booking.slots.pages import SlotPage, Standing, opening_name
+from telemed.booking.slots.pages import SlotPage, Standing, State, opening_name
 from telemed.booking.slots.questions import (
     MARK,
     ask_gone,
@@ -51,6 +51,7 @@ from telemed.booking.slots.questions import (
 from telemed.kernel.cache.aside import Entry, Lookup
 from telemed.kernel.cache.client import Cache, CacheUnavailable
 from telemed.kernel.cache.line import Command
+from telemed.kernel.cache.shared import SharedQuestions
 from telemed.kernel.clock import Clock
 from telemed.kernel.gathering import Gathering
 from telemed.kernel.replication.positions import WalPosition
@@ -103,6 +104,7 @@ class SlotShelf:
         self._gone_here: dict[str, datetime] = {}
         self._doings = 0
         self._notes = Gathering(self._write_notes)
+        self._questions = SharedQuestions(cache)
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
@@ -163,7 +165,7 @@ class SlotShelf:
         scope = scope_in(key)
         window = window_of(self._clock.now())
         notes_key = gone_key(scope, window)
-        raw, state = await self._cache.run(key, lambda line: read_page(line, key, *state_keys(scope), notes_key))
+        raw, state = await read_page(self._questions, key, *state_keys(scope), notes_key)
         generation = state[0].decode() if state is not None else await self._begin_generation(scope)
         known = self._read(raw, key) if raw is not None else None
         if known is None:
@@ -187,7 +189,7 @@ class SlotShelf:
         # The primary had everything that was noted before the look-up, so while the scope's words are what they were
         # then, there is nothing to correct; to ask for each slot of the page costs more than all else here.
         words = state_keys(scope_in(key))
-        if await self._cache.run(key, lambda line: store_page(line, store, words)) == before.state:
+        if await store_page(self._questions, key, store, words) == before.state:
             return entry.value
         return await self._corrected(key, entry.value, entry.loaded_at)
 
@@ -207,7 +209,7 @@ class SlotShelf:
         """Count what this process has made disappear: who remembers an answer looks whether it is still the same."""
         return self._doings
 
-    async def judge_again(self, key: str, page: SlotPage, state: tuple[bytes, bytes]) -> SlotPage | None:
+    async def judge_again(self, key: str, page: SlotPage, state: State) -> SlotPage | None:
         """Leave out of a page from this shelf what has gone since; None if it has to be fetched or loaded anew.
 
         *state* was read just now, and is of the page's generation.
