@@ -49,9 +49,9 @@ class Outcome:
 
     @property
     def held(self) -> bool:
-        """Tell whether the right one was called in time, nobody else was, and it ended."""
+        """Tell whether the right one was called in time and once, nobody else was, and it ended."""
         ended = self.over_after_seconds is not None or not self.must_end
-        return self.called_after_seconds is not None and not self.others and ended
+        return self.called_after_seconds is not None and not (self.called_again or self.others) and ended
 
 
 @dataclass

@@ -25,6 +25,10 @@ _ALERTING = """\
 The ratio of bad events must be above the threshold in the long window, so that enough has burnt, and in the short one,
 so that it still burns. Each needs a number of bad events as well: what chance brings together less than once in ten
 thousand windows while the objective is just kept. One failed request of three at night is a third, and nobody's alarm.
+
+A long window that is mostly empty, after an installation, holds little but what has just happened. Each pair therefore
+counts once there is something older than the long window of the pair above it, which has spoken until then: the pair of
+six hours after an hour, that of a day after six hours, that of three days after a day.
 """
 _REACTION = """\
 ## How soon

@@ -125,8 +125,18 @@ def _condition(slo: Slo, pair: Pair) -> str:
         f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
         # Half an event less, as Prometheus extrapolates what it counts.
         f"  and {bad} > {pair.least_bad - 0.5}\n"
+        f"{_unless_young(slo, pair)}"
         f"{_unless_told(slo, pair, threshold)})"
     )
+
+
+def _unless_young(slo: Slo, pair: Pair) -> str:
+    """Except while the long window is mostly empty: half a minute of errors is a good part of what it holds then."""
+    if pair.not_before is None:
+        return ""
+    # Two looks: at one of them Prometheus itself may have been away.
+    looks = (f"{slo.total_series('5m')} offset {age}" for age in (pair.not_before, pair.long))
+    return f"  and ({' or '.join(looks)})\n"
 
 
 def _unless_told(slo: Slo, pair: Pair, threshold: str) -> str:

@@ -56,6 +56,7 @@ def _pages(slo: Slo) -> Iterator[Scene]:
         yield _outage(slo, ratio)
     yield _ends(slo)
     yield from _remembered(slo)
+    yield from _young(slo)
     well = _phase(slo, _LEAD)
     after = _LEAD + _AFTER
     yield _quiet(slo, "objective-just-kept", _just_kept(slo, after))
@@ -122,6 +123,23 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
         expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
         checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
         yield Scene(namespace, phases, checks, also=[series])
+
+
+def _young(slo: Slo) -> Iterator[Scene]:
+    """Let a platform that is minutes old fail for a moment, and go on somewhat above the long pair's threshold.
+
+    It calls once. When the pair of an hour has forgotten, that of six hours holds little else, and must not speak yet.
+    """
+    first, second = (pair for pair in PAIRS if pair.severity is Severity.PAGE)
+    if first.threshold(slo.budget) > Decimal("0.5"):
+        return  # so large a part of minutes is not a moment
+    namespace, minute = "young", 60 // _SCRAPE
+    phases = [_phase(slo, 3 * minute), _phase(slo, minute, Decimal(1))]
+    phases += [_phase(slo, _LEAD + _AFTER - 4 * minute, second.threshold(slo.budget) * 2)]
+    # As it ends, when five minutes have forgotten it, while there is no hour, and when there is.
+    expected = {4: True, 4 + 5 + 2: False, 59: False, 60 + 2: True}
+    checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in expected.items()]
+    yield Scene(namespace, phases, checks)
 
 
 def _failing(slo: Slo) -> Iterator[Scene]:

@@ -40,7 +40,8 @@ class Pair:
     """An alert's condition: in the long window enough has burnt, and in the short one it still burns.
 
     *factor*: how many times faster than the objective allows. *least_bad*: so many bad events must lie in the long
-    window, or chance would call.
+    window, or chance would call. *not_before*: it counts once something has been measured for so long; until then its
+    long window holds no more than that of the pair before it, which has spoken.
     """
 
     severity: Severity
@@ -48,6 +49,7 @@ class Pair:
     short: str
     factor: Decimal
     least_bad: int
+    not_before: str | None = None
 
     def threshold(self, budget: Decimal) -> Decimal:
         """Give the ratio of bad events above which it burns too fast."""
@@ -59,9 +61,9 @@ class Pair:
 # Factor 1 has no such number, as it is the objective; it takes that of factor 3.
 PAIRS = (
     Pair(Severity.PAGE, "1h", "5m", Decimal("14.4"), 5),
-    Pair(Severity.PAGE, "6h", "30m", Decimal(6), 8),
-    Pair(Severity.TICKET, "1d", "2h", Decimal(3), 18),
-    Pair(Severity.TICKET, "3d", "6h", Decimal(1), 18),
+    Pair(Severity.PAGE, "6h", "30m", Decimal(6), 8, not_before="1h"),
+    Pair(Severity.TICKET, "1d", "2h", Decimal(3), 18, not_before="6h"),
+    Pair(Severity.TICKET, "3d", "6h", Decimal(1), 18, not_before="1d"),
 )
 
 # For a 95th percentile. Its budget is so large that 14.4 times as much is 72 %: if everything were slow, the pairs

@@ -160,10 +160,11 @@ def outcome(
         (outcome(others=("B",)), False),
         (outcome(over=None), False),
         (outcome(over=None, must_end=False), True),
+        (dataclasses.replace(outcome(), called_again=1), False),
     ],
 )
 def test_only_the_right_call_that_ends_is_good(made: Outcome, held: bool) -> None:
-    """Too late, others besides, or for ever: each is a failure; what is remembered on purpose is none."""
+    """Too late, others besides, for ever or again: each is a failure; what is remembered on purpose is none."""
     assert made.held is held
 
 

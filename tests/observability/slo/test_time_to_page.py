@@ -79,6 +79,16 @@ def test_nobody_is_called_without_reason(tmp_path: Path) -> None:
     assert calls(tmp_path, scenes) == {}
 
 
+def test_what_happens_to_a_platform_that_is_minutes_old_is_told_once(tmp_path: Path) -> None:
+    """Its six hours hold little but the outage, and would call for it again when the pair of an hour is content."""
+    moment = [Span(240, DAY), Span(60, DAY, 0.05), Span(2 * HOUR, DAY)]
+    must = page_seconds(happened(moment), BUDGET)
+    call = calls(tmp_path, {"young": happened(moment)})["young"]
+    assert abs(call.first - must[0]) <= TOLERANCE
+    assert abs(call.last - must[-1]) <= TOLERANCE
+    assert call.last < 240 + 60 + 300 + TOLERANCE
+
+
 def test_restarts_and_beginnings_hide_nothing(tmp_path: Path) -> None:
     """Counters begin at zero, before an outage or in the middle of it."""
     well = 7 * HOUR

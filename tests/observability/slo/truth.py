@@ -30,15 +30,19 @@ class Events:
 
 @dataclass(frozen=True)
 class Pair:
-    """Above *factor* times the budget in both windows, with *least* bad events in the long one."""
+    """Above *factor* times the budget in both windows, with *least* bad events in the long one.
+
+    Not while nothing is older than *young* seconds.
+    """
 
     long: int
     short: int
     factor: float
     least: int
+    young: int = 0
 
 
-PAGES = (Pair(3600, 300, 14.4, 5), Pair(6 * 3600, 1800, 6, 8))
+PAGES = (Pair(3600, 300, 14.4, 5), Pair(6 * 3600, 1800, 6, 8, young=3600))
 P95_GUARD = Pair(3600, 300, 3, 18)
 
 
@@ -72,6 +76,8 @@ def budget_left(events: Sequence[Events], budget: float) -> float:
 
 
 def _burns(sums: Sequence[tuple[int, int]], now: int, pair: Pair, budget: float) -> bool:
+    if now * STEP <= pair.young:
+        return False
     for window in (pair.long, pair.short):
         before = sums[max(0, now - window // STEP)]
         total, bad = sums[now][0] - before[0], sums[now][1] - before[1]
