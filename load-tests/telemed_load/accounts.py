@@ -174,7 +174,7 @@ def _published_somewhere(client: httpx.Client, doctor: Account, count: int, draw
             reply = _publish(client, doctor, times)
             if reply.status_code != 201:
                 break
-            made += [slot_of(item) for item in reply.json()["items"]]
+            made += [Slot.read(item, item["doctor_id"]) for item in reply.json()["items"]]
         if len(made) == count:
             return made
     raise LoadProblem(f"The slots of {doctor.email} cannot be published: {reply.status_code} {reply.text[:200]}")
@@ -190,12 +190,6 @@ def _publish_near(client: httpx.Client, doctor: Account) -> None:
 def _publish(client: httpx.Client, doctor: Account, times: Sequence[datetime]) -> httpx.Response:
     body = {"slots": [{"starts_at": one.isoformat(), "ends_at": (one + SLOT).isoformat()} for one in times]}
     return client.post("/booking/slots", json=body, headers=bearer(doctor), timeout=60)
-
-
-def slot_of(item: dict[str, Any]) -> Slot:
-    """Read a slot as its doctor is shown it."""
-    begins, ends = (datetime.fromisoformat(item[name]).timestamp() for name in ("starts_at", "ends_at"))
-    return Slot(item["id"], item["doctor_id"], begins, ends)
 
 
 def _midnight() -> datetime:

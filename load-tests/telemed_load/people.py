@@ -1,7 +1,8 @@
 """Who takes part in a load and what they start with: made before the window, told to every worker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Self
 
 
@@ -26,6 +27,12 @@ class Slot:
     doctor_id: str
     begins: float
     ends: float
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any], doctor_id: str) -> Self:
+        """Read what the platform writes of a slot; whose it is, doctors and searches are told in different places."""
+        begins, ends = (datetime.fromisoformat(item[name]).timestamp() for name in ("starts_at", "ends_at"))
+        return cls(item["id"], doctor_id, begins, ends)
 
 
 @dataclass
