@@ -68,6 +68,7 @@ class Search(Strict):
     chooses_day_share: float = Field(ge=0, le=1)
     chooses_doctor_share: float = Field(ge=0, le=1)
     chooses_language_share: float = Field(ge=0, le=1)
+    days_ahead: int = Field(ge=1, le=365)
     limit: int = Field(ge=1, le=100)
 
 
@@ -78,6 +79,7 @@ class Mix(Strict):
     search: Search
     login_share: float = Field(ge=0, le=1)
     refresh_share: float = Field(ge=0, le=1)
+    chooses_among: int = Field(ge=1, le=100)
     tries_to_book: int = Field(ge=1, le=10)
     journeys: dict[str, Journey]
 

@@ -182,7 +182,7 @@ class Stage:
             among = {"patient": people.patients, "doctor": people.doctors, "admin": people.admins, "nobody": []}
             who = board.somebody(among[self._mix.journeys[arrival.journey].who], draw)
         tries = self._mix.tries_to_book
-        return Turn(board, self._mix, draw, arrival.number, time.time(), who, kinds, [], appointment, tries)
+        return Turn(board, self._mix, draw, arrival.number, time.time(), who, kinds, appointment, tries)
 
     def _ask(self, turn: Turn, arrival: Arrival, kind: str) -> Ask | None:
         if arrival.journey != STAMPEDE:

@@ -24,10 +24,12 @@ MIX: dict[str, Any] = {
         "chooses_day_share": 0,
         "chooses_doctor_share": 0,
         "chooses_language_share": 0,
+        "days_ahead": 14,
         "limit": 20,
     },
     "login_share": 0,
     "refresh_share": 0,
+    "chooses_among": 20,
     "tries_to_book": 1,
     "journeys": {"visitor": {"who": "nobody", "per_consultation": 1, "steps": [{"do": "search"}]}},
 }

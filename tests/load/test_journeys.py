@@ -3,60 +3,14 @@
 import json
 import random
 from itertools import pairwise
-from typing import Any
 
 import pytest
+from tests.load.turns import MIX, NOW, SLOT, answer, board, booked, done, person, shown, turn
 
 from telemed_load.board import Appointment, Board
-from telemed_load.journeys import STEPS, Answer, Ask, Turn, timeline
-from telemed_load.people import Account, Population, Slot
-from telemed_load.profile import load_profile
+from telemed_load.journeys import STEPS, timeline
+from telemed_load.people import Population, Slot
 from telemed_load.routes import ROUTES
-
-_, MIX = load_profile("day")
-NOW = 1_800_000_000.0
-SLOT = Slot("slot-1", "doctor-1", NOW + 7200, NOW + 9000)
-
-
-def person(name: str) -> Account:
-    return Account(name, f"{name}@example.com", "token", NOW + 600, refresh_token="refresh", password="password")
-
-
-def board() -> Board:
-    people = Population(
-        [person("patient-1"), person("patient-2")], [person("doctor-1")], [person("admin-1")],
-        [SLOT], ["Cardiology"], ["en"], 900.0, "two patients", run="run",
-    )  # fmt: skip
-    return Board(people)
-
-
-def turn(on: Board, *steps: str, who: Account | None = None) -> Turn:
-    return Turn(on, MIX, random.Random(1), 7, NOW, who or on.people.patients[0], frozenset(steps or {"search"}),
-                tries_left=3)  # fmt: skip
-
-
-def answer(status: int | None, body: dict[str, Any] | None = None, *, sent: float = 5.0, done: float = 5.1) -> Answer:
-    return Answer(status, json.dumps(body or {}).encode(), {}, sent, done, "" if status else "timed out")
-
-
-def shown(*slots: str) -> dict[str, Any]:
-    doctor = {"id": "doctor-1"}
-    times = {"starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T09:30:00Z"}
-    return {"items": [{"id": slot, "doctor": doctor} | times for slot in slots], "next_cursor": None}
-
-
-def done(now: Turn, kind: str, said: Answer) -> Ask | None:
-    ask = STEPS[kind].ask(now)
-    if ask is not None:
-        STEPS[kind].hear(now, ask, said)
-    return ask
-
-
-def booked(now: Turn, *, at: float = 5.0) -> Appointment:
-    done(now, "search", answer(200, shown("slot-a"), sent=at - 1, done=at - 0.9))
-    done(now, "book", answer(201, {"id": "appointment-1", "slot_id": "slot-a"}, sent=at - 0.1, done=at))
-    assert now.appointment is not None
-    return now.appointment
 
 
 def test_every_kind_of_request_has_a_route_and_a_step() -> None:

@@ -1,65 +1,12 @@
-"""What patients and visitors do: look for a slot, book it, look at it, move or cancel it."""
+"""What patients do with a slot: book it, look at it, move or cancel it. How they find it is told in `searches`."""
 
 import time
-from datetime import UTC, datetime, timedelta
 
 from telemed_load.board import Appointment
-from telemed_load.journeys.turn import Answer, Ask, Step, Turn, nothing_learned, query
-from telemed_load.people import Account, Slot
+from telemed_load.journeys.searches import chosen
+from telemed_load.journeys.turn import Answer, Ask, Step, Turn
+from telemed_load.people import Account
 from telemed_load.problems import LoadProblem
-
-DAY = 24 * 3600  # seconds
-DAYS_AHEAD = 14  # as far as people look
-AMONG_THE_NEXT = 8
-
-
-def search(turn: Turn) -> Ask:
-    """Look for slots: of a specialization or of a doctor, the next ones or from some day on."""
-    mix, people, draw = turn.mix.search, turn.board.people, turn.draw
-    chosen = {}
-    if draw.random() < mix.chooses_day_share:
-        # Whole days, as people choose days: those who choose the same are answered from the cache.
-        chosen["from_"] = _instant((turn.now // DAY + draw.randint(1, DAYS_AHEAD)) * DAY)
-    if draw.random() < mix.chooses_doctor_share and people.doctors:
-        doctor = draw.choice(people.doctors).id
-        return Ask("search", query("/booking/slots/search", doctor_id=doctor, limit=mix.limit, **chosen), turn.who)
-    language = draw.choice(people.languages) if draw.random() < mix.chooses_language_share else None
-    path = query(
-        "/booking/slots/search",
-        specialization=draw.choice(people.specializations),
-        language=language,
-        limit=mix.limit,
-        **chosen,
-    )
-    return Ask("search", path, turn.who)
-
-
-def found(turn: Turn, ask: Ask, answer: Answer) -> None:
-    """Remember what is shown, and compare it with what was acknowledged."""
-    if answer.status != 200:
-        return
-    items = answer.json().get("items", [])
-    turn.board.saw([item["id"] for item in items], answer.sent_at)
-    turn.found += [
-        Slot(item["id"], item["doctor"]["id"], _seconds(item["starts_at"]), _seconds(item["ends_at"])) for item in items
-    ]
-
-
-def directory(turn: Turn) -> Ask:
-    """Look at the doctors of a specialization."""
-    chosen = turn.draw.choice(turn.board.people.specializations)
-    return Ask("directory", query("/booking/doctors", specialization=chosen, limit=20), turn.who)
-
-
-def doctor(turn: Turn) -> Ask | None:
-    """Look at a doctor: one whose slot was shown."""
-    if turn.found:
-        chosen = turn.draw.choice(turn.found).doctor_id
-    elif turn.board.people.doctors:
-        chosen = turn.draw.choice(turn.board.people.doctors).id
-    else:
-        return None
-    return Ask("doctor", f"/booking/doctors/{chosen}", turn.who)
 
 
 def book(turn: Turn) -> Ask | None:
@@ -71,10 +18,10 @@ def book(turn: Turn) -> Ask | None:
             return None
         slot, patient = given
         turn.who = patient
-    elif patient is None or (chosen := _suits(turn, patient)) is None:
+    elif patient is None or (shown := chosen(turn)) is None:
         return None
     else:
-        slot = chosen
+        slot = shown
     turn.board.expect(patient, slot)
     body = {"slot_id": slot.id, "reason": "Load test"}
     return Ask("book", "/booking/slots/book", patient, body, turn.key(), slot)
@@ -89,7 +36,7 @@ def was_booked(turn: Turn, ask: Ask, answer: Answer) -> None:
         turn.board.booked(turn.appointment, answer.done_at)
     elif not answer.has_failed:  # otherwise nobody knows, and the time may be taken
         turn.board.forget(ask.account, ask.slot)
-        turn.found = [slot for slot in turn.found if slot.id != ask.slot.id]
+        turn.found, turn.choice = [slot for slot in turn.found if slot.id != ask.slot.id], None
         turn.tries_left -= 1
         turn.tries_again = turn.tries_left > 0 and "search" in turn.steps
 
@@ -193,31 +140,12 @@ def accept(account: Account, tokens: dict[str, object], now: float) -> None:
         raise LoadProblem(f"The platform answered a login of {account.email} without tokens.") from error
 
 
-def _suits(turn: Turn, patient: Account) -> Slot | None:
-    soonest = time.time() + 60
-    suiting = [slot for slot in turn.found if slot.begins > soonest and turn.board.is_free(patient, slot)]
-    # One of the next, as people do who are ill; not all the very first, or most would be too late.
-    suiting.sort(key=lambda slot: slot.begins)
-    return turn.draw.choice(suiting[:AMONG_THE_NEXT]) if suiting else None
-
-
 def _about(turn: Turn, kind: str, path: str) -> Ask | None:
     one = turn.appointment
     return None if one is None else Ask(kind, path.format(one.id), turn.who, appointment=one)
 
 
-def _instant(seconds: float) -> str:
-    return (datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
-
-
-def _seconds(instant: str) -> float:
-    return datetime.fromisoformat(instant).timestamp()
-
-
 STEPS = {
-    "search": Step(search, found),
-    "directory": Step(directory, nothing_learned),
-    "doctor": Step(doctor, nothing_learned),
     "book": Step(book, was_booked),
     "appointment": Step(own_appointment, is_there),
     "consultation": Step(own_consultation, is_there),

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -55,6 +56,13 @@ class Answer:
         return self.status is None or self.status >= 500
 
 
+class Need(NamedTuple):
+    """What somebody comes for."""
+
+    specialization: str
+    language: str | None  # if they care for one
+
+
 @dataclass
 class Turn:
     """A journey under way."""
@@ -66,10 +74,19 @@ class Turn:
     now: float  # seconds since 1970, when it began
     who: Account | None
     steps: frozenset[str] = frozenset()
-    found: list[Slot] = field(default_factory=list)
     appointment: Appointment | None = None
     tries_left: int = 0
+    found: list[Slot] = field(default_factory=list)  # on the page that they looked at last
+    seen: list[str] = field(default_factory=list)  # doctors who were on any page
+    choice: Slot | None = None  # of what was found: the one whose doctor they looked at
     tries_again: bool = False  # the last step is to be made once more
+
+    @cached_property
+    def need(self) -> Need:
+        """What they look for. Drawn once: searches vary around it, and nobody needs something else at every look."""
+        people, draw = self.board.people, self.draw
+        cares = draw.random() < self.mix.search.chooses_language_share
+        return Need(draw.choice(people.specializations), draw.choice(people.languages) if cares else None)
 
     def key(self) -> str:
         """Make an idempotency key: of its own for every wish, and never one of an earlier run."""
