@@ -11,8 +11,7 @@ from gevent.queue import LifoQueue, Queue
 
 from telemed_load.arrivals import Arrival
 from telemed_load.board import Board
-from telemed_load.journeys import STEPS, Answer, Ask, Turn, timeline
-from telemed_load.journeys.turn import pause
+from telemed_load.journeys import STEPS, Answer, Ask, Turn, delayed, timeline
 from telemed_load.measurements import Health, Measurements
 from telemed_load.people import Account, Population
 from telemed_load.profile import Stampede
@@ -136,36 +135,49 @@ class Stage:
         return [(at, kind) for at, kind in planned if at < self._profile.seconds]
 
     def _live(self, arrival: Arrival, wire: Wire) -> None:
+        counts = self.measured.counts
+        turn, planned = self._set_out(arrival)
+        while planned:
+            (at, kind), *planned = planned
+            if at >= min(self._profile.seconds, self._ends_early_at):
+                return
+            self._wait_until(at)
+            ask = self._ask(turn, arrival, kind)
+            if ask is None:
+                counts[f"nothing to {kind}"] += at >= 0
+                continue
+            answer = wire.send(ask, ROUTES[kind].method)
+            self._write_down(kind, at, answer)
+            STEPS[kind].hear(turn, ask, answer)
+            if answer.has_failed:
+                # As people do who are told nothing, they leave. That is the platform's doing, not the generator's.
+                counts["cut_short"] += self._planned_in_window(planned)
+                return
+            if turn.again:
+                planned = self._with_steps_again(turn, planned, at)
+
+    def _set_out(self, arrival: Arrival) -> tuple[Turn, list[tuple[float, str]]]:
+        """Give somebody who comes, and what they intend."""
         counts, draw = self.measured.counts, self._draw(arrival)
         planned = self._plan(arrival, draw)
-        counts["arrivals"] += arrival.at >= 0
-        counts["planned_requests"] += sum(at >= 0 for at, _ in planned)
         turn = self._turn(arrival, draw, planned)
         if turn.who is not None and self._is_running_out(turn.who) and planned:
             # As a client does that looks at the clock; the mix's own refreshes are those of people who come back.
             planned.insert(0, (planned[0][0], "refresh"))
-            counts["planned_requests"] += planned[0][0] >= 0
-        shift = 0.0
-        for place, (at, kind) in enumerate(planned):
-            again = True
-            while again:
-                intended = at + shift
-                if intended >= min(self._profile.seconds, self._ends_early_at):
-                    return
-                self._wait_until(intended)
-                ask = self._ask(turn, arrival, kind)
-                if ask is None:
-                    counts[f"nothing to {kind}"] += at >= 0
-                    break
-                answer = wire.send(ask, ROUTES[kind].method)
-                self._write_down(kind, intended, answer)
-                STEPS[kind].hear(turn, ask, answer)
-                if answer.has_failed:
-                    # As people do who are told nothing, they leave. That is the platform's doing, not the generator's.
-                    counts["cut_short"] += sum(later >= 0 for later, _ in planned[place + 1 :])
-                    return
-                again, turn.tries_again = turn.tries_again, False
-                shift += pause(self._mix, draw) if again else 0.0
+        counts["arrivals"] += arrival.at >= 0
+        counts["planned_requests"] += self._planned_in_window(planned)
+        return turn, planned
+
+    def _with_steps_again(self, turn: Turn, planned: list[tuple[float, str]], at: float) -> list[tuple[float, str]]:
+        """Let somebody make steps again that a request intended *at* a time has called for, before all others."""
+        kinds, turn.again = turn.again, ()
+        after = delayed(planned, kinds, self._mix, turn.draw, at)
+        # Intended like any other, and what is put off beyond the window is not: the ratio that was sent stays true.
+        self.measured.counts["planned_requests"] += self._planned_in_window(after) - self._planned_in_window(planned)
+        return after
+
+    def _planned_in_window(self, planned: list[tuple[float, str]]) -> int:
+        return sum(0 <= at < self._profile.seconds for at, _ in planned)
 
     def _turn(self, arrival: Arrival, draw: random.Random, planned: list[tuple[float, str]]) -> Turn:
         board, kinds = self._board, frozenset(kind for _, kind in planned)

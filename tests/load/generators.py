@@ -76,10 +76,10 @@ def stub(folder: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen[b
         process.wait()
 
 
-def generated(folder: Path, plan: Schedule, url: str, *, workers: int = 0) -> Measurements:
+def generated(folder: Path, plan: Schedule, url: str, *, workers: int = 0, people: Population = NOBODY) -> Measurements:
     """Let the generator do the load, and give what it measured."""
     result, file = folder / "measured.json", folder / "job.json"
-    Job(plan, NOBODY, url, [f"{url}/metrics"], str(result)).write(file)
+    Job(plan, people, url, [f"{url}/metrics"], str(result)).write(file)
     options = Options("searches", url, None, [], folder, workers, 0, None)
     begun = time.monotonic()
     generate(options, plan.profile, file, folder)

@@ -1,11 +1,13 @@
 """A server that answers every search at once, except while it stalls: `python stub.py PORT_FILE [options]`.
 
 With `--blind` it stalls before it reads, so that its own histogram sees nothing of the wait; with `--lie` it counts
-every time as that many times as long.
+every time as that many times as long. With `--taken` searches show a slot, another each time, and whoever asks for one
+comes too late.
 """
 
 import argparse
 import asyncio
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,13 +24,14 @@ class Stub:
         self._options = options
         self._begun = time.monotonic()
         self._counts: Counter[float] = Counter()
-        self._taken: set[str] = set()
+        self._shown = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(_length(head))
                 await self._answer(head, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -45,10 +48,19 @@ class Stub:
             came = time.monotonic()
         elif left > 0:
             await asyncio.sleep(left)
-        writer.write(_reply(BODY, self._options.status))
+        writer.write(self._taken_slot(path) if self._options.taken else _reply(BODY, self._options.status))
         took = (time.monotonic() - came) * self._options.lie
         for edge in EDGES:
             self._counts[edge] += took <= edge
+
+    def _taken_slot(self, path: bytes) -> bytes:
+        """Answer a search with a slot that nobody was shown, and a booking with that it is taken."""
+        if path == b"/booking/slots/book":
+            return _reply(b'{"type": "slot-taken"}', 409)
+        self._shown += 1
+        times = {"starts_at": "2099-01-01T09:00:00Z", "ends_at": "2099-01-01T09:30:00Z"}
+        items = [{"id": f"slot-{self._shown}", "doctor": {"id": "doctor-1"}, **times}]
+        return _reply(json.dumps({"items": items, "next_cursor": None}).encode())
 
     def _stall_left(self) -> float:
         every: float = self._options.every
@@ -62,6 +74,12 @@ class Stub:
         lines += [f'{NAME}_bucket{{{labels},le="{_edge(edge)}"}} {self._counts[edge]}' for edge in EDGES]
         lines += [f"{NAME}_count{{{labels}}} {self._counts[EDGES[-1]]}", f"{NAME}_sum{{{labels}}} 0"]
         return "\n".join(lines) + "\n"
+
+
+def _length(head: bytes) -> int:
+    """Give the length of the body that follows."""
+    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
+    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
 
 
 def _edge(edge: float) -> str:
@@ -81,6 +99,7 @@ async def main() -> None:
     parser.add_argument("--stall", type=float, default=0.0)
     parser.add_argument("--blind", action="store_true")
     parser.add_argument("--lie", type=float, default=1.0)
+    parser.add_argument("--taken", action="store_true")
     parser.add_argument("--status", type=int, default=200)
     options = parser.parse_args()
     server = await asyncio.start_server(Stub(options).serve, "127.0.0.1", 0, backlog=1024)

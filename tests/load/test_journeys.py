@@ -76,29 +76,6 @@ def test_a_patient_is_nowhere_twice() -> None:
     assert STEPS["book"].ask(now) is None
 
 
-def test_who_was_slower_tries_another_slot() -> None:
-    """The one that is taken is forgotten, and the time with it."""
-    now = turn(board())
-    done(now, "search", answer(200, shown("slot-a")))
-    done(now, "book", answer(409, {"type": "slot-taken"}))
-
-    assert now.tries_again is True
-    assert now.found == []
-    done(now, "search", answer(200, shown("slot-b")))
-    assert STEPS["book"].ask(now) is not None
-
-
-def test_who_is_always_slower_gives_up() -> None:
-    """After as many tries as the mix allows."""
-    now = turn(board())
-    for place in range(3):
-        assert now.tries_again is (place > 0)
-        done(now, "search", answer(200, shown(f"slot-{place}")))
-        done(now, "book", answer(409, {"type": "slot-taken"}))
-
-    assert now.tries_again is False
-
-
 def test_a_refused_move_leaves_the_appointment_as_it_was() -> None:
     """It can still be cancelled."""
     now = turn(board())
@@ -161,7 +138,7 @@ def test_an_outcome_that_nobody_knows_keeps_the_time_taken() -> None:
     done(now, "book", answer(None))
     done(now, "search", answer(200, shown("slot-b")))
 
-    assert now.tries_again is False
+    assert now.again == ()
     assert STEPS["book"].ask(now) is None
 
 

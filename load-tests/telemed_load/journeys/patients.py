@@ -28,7 +28,7 @@ def book(turn: Turn) -> Ask | None:
 
 
 def was_booked(turn: Turn, ask: Ask, answer: Answer) -> None:
-    """Note what was acknowledged; where somebody was faster, try another slot."""
+    """Note what was acknowledged; where somebody was faster, look again, and try what is shown then."""
     assert ask.slot is not None
     assert ask.account is not None
     if answer.status == 201:
@@ -36,9 +36,11 @@ def was_booked(turn: Turn, ask: Ask, answer: Answer) -> None:
         turn.board.booked(turn.appointment, answer.done_at)
     elif not answer.has_failed:  # otherwise nobody knows, and the time may be taken
         turn.board.forget(ask.account, ask.slot)
-        turn.found, turn.choice = [slot for slot in turn.found if slot.id != ask.slot.id], None
+        turn.refused.add(ask.slot.id)
+        turn.found, turn.choice = [], None  # a page that has just been wrong is not gone on with
         turn.tries_left -= 1
-        turn.tries_again = turn.tries_left > 0 and "search" in turn.steps
+        if turn.tries_left > 0 and "search" in turn.steps:
+            turn.again = ("search", "book")
 
 
 def own_appointment(turn: Turn) -> Ask | None:

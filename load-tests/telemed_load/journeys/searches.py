@@ -73,7 +73,7 @@ def _one_of_the_first(turn: Turn) -> Slot | None:
 
 
 def _suits(turn: Turn, slot: Slot) -> bool:
-    if slot.begins <= time.time() + TOO_SOON_SECONDS:
+    if slot.id in turn.refused or slot.begins <= time.time() + TOO_SOON_SECONDS:
         return False
     return turn.who is None or turn.board.is_free(turn.who, slot)
 

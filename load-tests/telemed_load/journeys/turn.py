@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -79,7 +79,8 @@ class Turn:
     found: list[Slot] = field(default_factory=list)  # on the page that they looked at last
     seen: list[str] = field(default_factory=list)  # doctors who were on any page
     choice: Slot | None = None  # of what was found: the one whose doctor they looked at
-    tries_again: bool = False  # the last step is to be made once more
+    refused: set[str] = field(default_factory=set)  # slots that they were told they cannot have
+    again: tuple[str, ...] = ()  # steps to be made before those that were planned
 
     @cached_property
     def need(self) -> Need:
@@ -128,6 +129,20 @@ def timeline(journey: Journey, mix: Mix, draw: random.Random, at: float) -> list
         planned.append((at, kind))
         at += pause(mix, draw)
     return planned
+
+
+def delayed(
+    planned: Sequence[tuple[float, str]], kinds: Sequence[str], mix: Mix, draw: random.Random, at: float
+) -> list[tuple[float, str]]:
+    """Put these requests between that which was intended *at* a time and those *planned*, which come that much later.
+
+    Their pauses, too, count from intended start to intended start.
+    """
+    more, due = [], at
+    for kind in kinds:
+        due += pause(mix, draw)
+        more.append((due, kind))
+    return more + [(later + due - at, kind) for later, kind in planned]
 
 
 def pause(mix: Mix, draw: random.Random) -> float:
