@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import httpx
 
 from telemed_load.journeys.patients import accept
-from telemed_load.people import Account, Population, Slot
+from telemed_load.people import Account, Due, Population, Slot
 from telemed_load.problems import LoadProblem
 from telemed_load.profile import Profile, Stampede
 from telemed_load.settings_file import settings_from
@@ -23,6 +23,7 @@ from telemed_load.settings_file import settings_from
 BATCH = 500  # slots that a doctor may publish in one request
 SLOT = timedelta(minutes=5)  # the shortest that there is
 NEAR = timedelta(minutes=15)  # a visit may begin so long before its time
+DUE_WITHIN_HOURS = 18  # of the 24 for which visits are open where they are made to be due
 # Beyond what the demo and the data sets fill; a day by chance, as an earlier load may have filled the others.
 FIRST_FREE_DAY, LAST_FREE_DAY = 150, 1500
 
@@ -163,6 +164,36 @@ def publish(population: Population, profile: Profile, client: httpx.Client) -> N
             _publish_near(client, doctor)
     if isinstance(profile.shape, Stampede):
         population.contested = population.slots[: profile.shape.slots]
+
+
+def book_due(population: Population, wanted: int, client: httpx.Client) -> None:
+    """Let patients book what is due in the window: most of those whom a doctor sees today have booked days ago.
+
+    Nothing is, where visits open so late that what is published for them (`publish`) must be booked in the window.
+    """
+    doctors = population.doctors
+    if not wanted or population.visit_opens_before_seconds <= NEAR.total_seconds():
+        return
+    each = -(-wanted // len(doctors))
+    for index, doctor in enumerate(doctors):
+        # Patients of their own for every doctor, so that nobody is in two places; with too few, some are refused.
+        patients = population.patients[index :: len(doctors)] or population.patients
+        for place, slot in enumerate(_published_within_hours(client, doctor, each)):
+            patient = patients[place % len(patients)]
+            body = {"slot_id": slot.id, "reason": "Load test"}
+            reply = client.post("/booking/slots/book", json=body, headers=bearer(patient))
+            if reply.status_code == 201:
+                population.due.append(Due(reply.json()["id"], slot, patient.id))
+
+
+def _published_within_hours(client: httpx.Client, doctor: Account, count: int) -> list[Slot]:
+    """Publish at an hour at which the doctor does not work; none, where there is no such hour."""
+    first = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=10)
+    for hours in range(DUE_WITHIN_HOURS):
+        reply = _publish(client, doctor, [first + timedelta(hours=hours) + SLOT * place for place in range(count)])
+        if reply.status_code == 201:
+            return [Slot.read(item, item["doctor_id"]) for item in reply.json()["items"]]
+    return []
 
 
 def _published_somewhere(client: httpx.Client, doctor: Account, count: int, draw: random.Random) -> list[Slot]:

@@ -4,6 +4,7 @@ It is also where promises are watched while the load runs: two acknowledged book
 began after a booking was acknowledged and still shows its slot.
 """
 
+import math
 import random
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -42,6 +43,10 @@ class Board:
         self._doctors = {doctor.id: doctor for doctor in self.people.doctors}
         for slot in sorted(self.people.slots, key=lambda one: one.begins, reverse=True):
             self._stock.setdefault(slot.doctor_id, []).append(slot)
+        patients = {patient.id: patient for patient in self.people.patients}
+        for due in self.people.due:
+            self.expect(patients[due.patient_id], due.slot)
+            self.booked(Appointment(due.id, due.slot, patients[due.patient_id]), -math.inf)
 
     # --- who comes
 

@@ -35,6 +35,15 @@ class Slot:
         return cls(item["id"], doctor_id, begins, ends)
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An appointment that was booked before the window, and whose visit may begin in it."""
+
+    id: str
+    slot: Slot
+    patient_id: str
+
+
 @dataclass
 class Population:
     """Everybody, and the slots that their doctors have published for them."""
@@ -49,13 +58,14 @@ class Population:
     described: str  # the data set, for the verdict
     run: str = ""  # tells its idempotency keys from those of a run before, whose seed may be the same
     contested: list[Slot] = field(default_factory=list)  # of a stampede, the same for every worker
+    due: list[Due] = field(default_factory=list)
 
     def part(self, worker: int, workers: int) -> "Population":
         """Give one worker its own people; where there are fewer than workers, all share them."""
-        doctors = _every(self.doctors, worker, workers)
-        theirs = {doctor.id for doctor in doctors}
+        doctors, patients = (_every(among, worker, workers) for among in (self.doctors, self.patients))
+        theirs, whose = {doctor.id for doctor in doctors}, {patient.id for patient in patients}
         return Population(
-            patients=_every(self.patients, worker, workers),
+            patients=patients,
             doctors=doctors,
             admins=self.admins,
             slots=[slot for slot in self.slots if slot.doctor_id in theirs],
@@ -65,6 +75,7 @@ class Population:
             described=self.described,
             run=self.run,
             contested=self.contested,
+            due=[one for one in self.due if one.slot.doctor_id in theirs and one.patient_id in whose],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -76,7 +87,8 @@ class Population:
         """Read what `to_json` wrote."""
         people = {name: [Account(**one) for one in written[name]] for name in ("patients", "doctors", "admins")}
         slots = {name: [Slot(**one) for one in written[name]] for name in ("slots", "contested")}
-        return cls(**(written | people | slots))
+        due = [Due(one["id"], Slot(**one["slot"]), one["patient_id"]) for one in written["due"]]
+        return cls(**(written | people | slots | {"due": due}))
 
 
 def _every(accounts: Sequence[Account], worker: int, workers: int) -> list[Account]:

@@ -150,6 +150,7 @@ class People(Strict):
     patients: int = Field(ge=1)
     doctors: int = Field(ge=1)
     slots: int = Field(ge=0)  # published before the window, over all doctors
+    due: int = Field(default=0, ge=0)  # appointments booked before the window whose visits may begin in it
 
 
 class Generator(Strict):

@@ -17,7 +17,7 @@ import httpx
 
 from telemed.local.processes import free_port
 from telemed_load import bystanders, results
-from telemed_load.accounts import Accounts, DataSetAccounts, DemoAccounts, publish
+from telemed_load.accounts import Accounts, DataSetAccounts, DemoAccounts, book_due, publish
 from telemed_load.correctness import Looks, ThroughTheApi, ThroughTheDatabase, dsn_is_reachable, look
 from telemed_load.exposition import Unreadable, compare_all
 from telemed_load.gates import gates_of
@@ -70,7 +70,7 @@ def run(options: Options, schedule: Schedule) -> int:
         dsn = options.dsn or (settings_from(there.secret).owner_database if there.secret else None)
         if dsn:
             dsn_is_reachable(dsn)
-        population = _people(there, profile, client)
+        population = _people(there, schedule, client)
         say(_announcement(schedule, there, population))
         before = bystanders.look()
         measured = _loaded(options, schedule, population, there.url)
@@ -102,12 +102,14 @@ def _verdict(schedule: Schedule, measured: Measurements, violations: list[str], 
     return decide(schedule, gates, measured, comparisons, uncompared=uncompared, violations=violations, others=others)
 
 
-def _people(there: Target, profile: Profile, client: httpx.Client) -> Population:
+def _people(there: Target, schedule: Schedule, client: httpx.Client) -> Population:
+    profile = schedule.profile
     accounts: Accounts = DemoAccounts() if there.secret is None else DataSetAccounts(there.secret)
     say("Logging in and publishing slots.")
     try:
         population = accounts.people(profile, client)
         publish(population, profile, client)
+        book_due(population, round(profile.people.due * schedule.scale), client)
         population.run = secrets.token_hex(6)
     except httpx.HTTPError as error:
         raise LoadProblem(f"{there.url} did not answer in the preparation: {type(error).__name__}.") from error

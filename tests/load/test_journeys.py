@@ -9,7 +9,7 @@ from tests.load.turns import MIX, NOW, SLOT, answer, board, booked, done, person
 
 from telemed_load.board import Appointment, Board
 from telemed_load.journeys import STEPS, timeline
-from telemed_load.people import Population, Slot
+from telemed_load.people import Due, Population, Slot
 from telemed_load.routes import ROUTES
 
 
@@ -157,6 +157,20 @@ def test_a_visit_goes_through_its_steps() -> None:
     assert on.prescribed(random.Random(1)) is appointment
 
 
+def test_visits_are_due_that_were_booked_before() -> None:
+    """Most whom a doctor sees today have booked on another day: they are busy at that time, and the slot is gone."""
+    people = board().people
+    people.due = [Due("appointment-1", SLOT, "patient-1")]
+    on = Board(people)
+
+    assert on.is_free(people.patients[0], SLOT) is False
+    due = on.next_visit(SLOT.begins)
+    assert due is not None
+    assert (due.id, due.patient) == ("appointment-1", people.patients[0])
+    done(turn(on), "search", answer(200, shown(SLOT.id), sent=-9.0))
+    assert len(on.violations) == 1
+
+
 def test_a_visit_begins_when_it_may() -> None:
     """Not before its time has come within reach, and once only."""
     on = board()
@@ -213,10 +227,12 @@ def test_stock_is_given_so_that_no_patient_is_in_two_places() -> None:
 
 
 def test_a_population_is_split_without_sharing_anybody() -> None:
-    """Each worker has its own patients, and only its own doctors' slots."""
+    """Each worker has its own patients, what is due for them, and only its own doctors' slots."""
     everybody = board().people
+    everybody.due = [Due(f"appointment-{at}", SLOT, f"patient-{at}") for at in (1, 2)]
     parts = [everybody.part(at, 2) for at in range(2)]
 
     assert [one.id for part in parts for one in part.patients] == ["patient-1", "patient-2"]
+    assert [one.patient_id for part in parts for one in part.due] == ["patient-1", "patient-2"]
     assert [len(part.doctors) for part in parts] == [1, 1]  # fewer than workers: all share them
     assert Population.from_json(json.loads(json.dumps(everybody.to_json()))) == everybody
