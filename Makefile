@@ -108,7 +108,7 @@ format: install-dev ## Format the code and apply the safe fixes
 observe-deps: ## Install what `make observe` needs beyond Python: Prometheus, Alertmanager, blackbox exporter, by apt
 	@sh requirements/packages.sh "make observe-deps" promtool:prometheus prometheus-alertmanager prometheus-blackbox-exporter
 
-# make observe                                     nine to thirteen minutes: quiet, 5 % errors, the page, well again
+# make observe                                     some five minutes: quiet, 5 % errors, the page, well again
 # make observe STAY=1                              go on afterwards, for a look; Ctrl-C stops all of it
 STAY ?=
 observe: install-dev ## Watch an alert come and go on this machine: the platform, Prometheus, Alertmanager, traffic, errors

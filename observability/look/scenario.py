@@ -13,8 +13,7 @@ from observability.look.stack import Stack
 from observability.look.table import Fault
 from observability.look.traffic import Traffic
 
-# The windows of a page must forget the fault: five minutes for the short one, and the share of errors in half an hour
-# must be below six times the budget.
+# The windows of a page must forget the fault: five minutes for the short one, if nothing else was there before.
 OVER_WITHIN_SECONDS = 900.0
 # Long windows are recorded once a minute: what is over may begin again when they have been.
 _SETTLED_SECONDS = 90.0

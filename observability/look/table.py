@@ -58,8 +58,8 @@ ERRORS = Fault(
     injected("errors 0.05"),
     "TelemedAvailabilityBurnsFast",
     allowed=_OF_ERRORS | OF_SLOWNESS,  # bookings fail with the rest
-    # The page's long window, half an hour of a platform that is minutes old, forgets seventeen seconds of its life for
-    # each second of this.
+    # The page's window of an hour is all there is of a platform that is minutes old, and no longer above 14.4 times the
+    # budget when that is seven times as long as this.
     gone_after_seconds=30,
 )
 # Each page's `for` in full, and a minute for the rest: its windows, two looks of Prometheus, and the group's wait.
