@@ -29,7 +29,9 @@ from tests.support.events import LoggedEvents, recorded_events
 from tests.support.express import BehindExpress
 from tests.support.people import People
 from tests.support.platform import Platform, running_platform
+from tests.support.scenes import Scenes
 from tests.support.settings import NOW, make_settings
+from tests.support.ways import Ways
 
 from telemed.kernel.clock import ManualClock, SystemClock
 from telemed.kernel.http import admission
@@ -170,6 +172,18 @@ def people(api: httpx.AsyncClient, database: TestDatabase, settings: Settings, c
 def clinic(people: People, clock: ManualClock) -> Clinic:
     """Makes listed doctors, slots (from tomorrow on) and appointments through `api`."""
     return Clinic(people, clock.now() + timedelta(days=1))
+
+
+@pytest.fixture
+def scenes(people: People, clinic: Clinic, clock: ManualClock, owner: asyncpg.Connection) -> Scenes:
+    """Sets up what each operation needs, through `api`."""
+    return Scenes(people, clinic, clock, owner)
+
+
+@pytest.fixture
+def ways(app: BehindExpress, monkeypatch: pytest.MonkeyPatch) -> Ways:
+    """Both ways into `app`: what is not sent by `ways.straight` takes the ordinary one."""
+    return Ways(app, monkeypatch)
 
 
 @pytest.fixture

@@ -3,23 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-import asyncpg
 import pytest
 from tests.servers import TestServers
-from tests.support.clinic import Clinic
 from tests.support.databases import clone, unused_name
 from tests.support.fleet import Fleet, SharedFleet, joined, shared_fleet
-from tests.support.people import People
-from tests.support.scenes import Scenes
 from tests.support.settings import make_settings
-
-from telemed.kernel.clock import ManualClock
-
-
-@pytest.fixture
-def scenes(people: People, clinic: Clinic, clock: ManualClock, owner: asyncpg.Connection) -> Scenes:
-    """Sets up what each operation needs, through `api`."""
-    return Scenes(people, clinic, clock, owner)
 
 
 @pytest.fixture(scope="module")
