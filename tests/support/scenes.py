@@ -46,7 +46,7 @@ class Scenes:
     """Sets scenes up: `await scenes.of("POST /booking/slots/book")` has everything but the request sent."""
 
     def __init__(self, people: People, clinic: Clinic, clock: Clock, owner: asyncpg.Connection) -> None:
-        self._owner = owner
+        self.owner = owner
         self.people = people
         self.clinic = clinic
         self.clock = clock
@@ -71,7 +71,7 @@ class Scenes:
 
     async def begin(self, scene: Scene) -> None:
         """Let the appointment's time have come, by moving the appointment: other tokens and visits keep their time."""
-        await self._owner.execute(
+        await self.owner.execute(
             "UPDATE booking.appointments SET starts_at = $2, ends_at = $3 WHERE id = $1",
             UUID(scene.appointment_id),
             self.clock.now() - timedelta(minutes=1),
