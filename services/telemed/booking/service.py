@@ -52,6 +52,8 @@ SERVICE = Service(
         "POST /booking/appointments/{appointment_id}/cancel",
         "POST /booking/appointments/{appointment_id}/reschedule",
         "POST /booking/slots",
+        "DELETE /booking/slots/{slot_id}",
+        "PUT /booking/doctors/me",
     ),
     jobs=JOBS,
     subscriptions=SUBSCRIPTIONS,

@@ -22,6 +22,8 @@ from telemed.kernel.text import rfc3339
 CANCEL = "POST /booking/appointments/{appointment_id}/cancel"
 MOVE = "POST /booking/appointments/{appointment_id}/reschedule"
 PUBLISH = "POST /booking/slots"
+WITHDRAW = "DELETE /booking/slots/{slot_id}"
+WRITE_CARD = "PUT /booking/doctors/me"
 # Whatever goes straight is compared here; the booking in test_straight_way.py.
 WRITES = [name for name in SERVICE.straight if not name.startswith("GET ") and name != "POST /booking/slots/book"]
 WITH_BODY = [name for name in WRITES if operations()[name].body_schema is not None]
@@ -163,7 +165,7 @@ def desk(api: httpx.AsyncClient, scenes: Scenes, owner: asyncpg.Connection) -> D
 
 def test_there_are_writes_to_compare() -> None:
     """Who goes straight no more is compared with nothing."""
-    assert set(WRITES) >= {CANCEL, MOVE, PUBLISH}
+    assert set(WRITES) >= {CANCEL, MOVE, PUBLISH, WITHDRAW, WRITE_CARD}
 
 
 @each((WRITES, REGULAR), (WITHOUT_BODY, REGULAR_WITHOUT_BODY), (WITH_BODY, REGULAR_WITH_BODY))
@@ -323,6 +325,16 @@ async def _busy(scenes: Scenes, scene: Scene) -> None:
     other = await scenes.clinic.doctor()
     (slot,) = await scenes.clinic.slots(other, starts_at=scenes.clock.now() + timedelta(minutes=40))
     assert (await scene.patient.post("/booking/slots/book", {"slot_id": slot["id"]})).is_success
+
+
+@_refused("after it was booked", "slot-booked", WITHDRAW)
+async def _booked(_scenes: Scenes, scene: Scene) -> None:
+    assert (await scene.patient.post("/booking/slots/book", {"slot_id": scene.slot["id"]})).is_success
+
+
+@_refused("after it was withdrawn", "not-found", WITHDRAW)
+async def _withdrawn(_scenes: Scenes, scene: Scene) -> None:
+    assert (await scene.doctor.delete(scene.path)).is_success
 
 
 @_refused("beside another", "slot-overlap", PUBLISH)
