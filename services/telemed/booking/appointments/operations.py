@@ -115,11 +115,12 @@ async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: Ap
         StepNotAllowed: naming the state that it is in.
         AppointmentBegun: a patient can no longer leave.
     """
-    appointment = await _locked_own(session, act, appointment_id, action="appointment.cancel")
+    direct = direct_of(session)
+    appointment = await _locked_own(direct, act, appointment_id, action="appointment.cancel")
     step(appointment, "cancel")
     require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
-    await write_step(direct_of(session), appointment)
-    slot = await _release(session, appointment)
+    await write_step(direct, appointment)
+    slot = await _release(direct, appointment)
     await append_audit(session, act, _entry("appointment.cancel", appointment))
     await append_events(session, act, _event(APPOINTMENT_CANCELLED, appointment, slot_id=str(slot.id)))
     return Changed(appointment, back=gone(slot))
@@ -139,20 +140,21 @@ async def move_appointment(
         DifferentDoctor: the slot is another doctor's.
         SlotStarted, SlotTaken, SlotContended, PatientBusy: as when booking.
     """
+    direct = direct_of(session)
     seen = await get_appointment(session, appointment_id)
     if seen is not None:
-        await lock_thing(session, "patient", seen.patient_id)
-    appointment = await _locked_own(session, act, appointment_id, action="appointment.reschedule")
+        await lock_thing(direct, "patient", seen.patient_id)
+    appointment = await _locked_own(direct, act, appointment_id, action="appointment.reschedule")
     step(appointment, "reschedule")
     require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
-    await write_step(direct_of(session), appointment)
+    await write_step(direct, appointment)
     # Both rows in the order of their ids: two who exchange slots must not wait for each other.
     for slot_id in sorted({appointment.slot_id, wanted.slot_id}):
-        await lock_slot(session, SlotId(slot_id))
-    slot = await _locked_bookable(session, act, SlotId(wanted.slot_id))
+        await lock_slot(direct, SlotId(slot_id))
+    slot = await _locked_bookable(direct, act, SlotId(wanted.slot_id))
     if slot.doctor_id != appointment.doctor_id:
         raise DifferentDoctor
-    released = await _release(session, appointment)
+    released = await _release(direct, appointment)
     patient_id = PatientId(appointment.patient_id)
     successor = await _occupy(session, act, slot, patient_id=patient_id, reason=appointment.reason)
     await append_audit(
@@ -248,8 +250,8 @@ def _booking(slot: SlotNow, act: Act, reason: str | None) -> tuple[Booking, Book
     return booking, Booked(appointment, gone(slot))
 
 
-async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> SlotNow:
-    slot = await lock_slot(session, slot_id)
+async def _locked_bookable(direct: Direct, act: Act, slot_id: SlotId) -> SlotNow:
+    slot = await lock_slot(direct, slot_id)
     if slot is None or slot.doctor_role != Role.DOCTOR:
         raise NotFound("There is no such slot.")
     # Looked at again: what was seen without the lock may be over.
@@ -257,10 +259,8 @@ async def _locked_bookable(session: AsyncSession, act: Act, slot_id: SlotId) -> 
     return slot
 
 
-async def _locked_own(
-    session: AsyncSession, act: Act, appointment_id: AppointmentId, *, action: str
-) -> LockedAppointment:
-    appointment = await lock_appointment(direct_of(session), appointment_id)
+async def _locked_own(direct: Direct, act: Act, appointment_id: AppointmentId, *, action: str) -> LockedAppointment:
+    appointment = await lock_appointment(direct, appointment_id)
     if appointment is None or not takes_part(appointment, act.known_actor):
         raise _not_yours(appointment_id, appointment, action=action)
     return appointment
@@ -269,7 +269,7 @@ async def _locked_own(
 async def _occupy(
     session: AsyncSession, act: Act, slot: SlotNow, *, patient_id: PatientId, reason: str | None
 ) -> Appointment:
-    await set_slot_status(session, slot.id, SlotStatus.BOOKED)
+    await set_slot_status(direct_of(session), slot.id, SlotStatus.BOOKED)
     appointment = Appointment(
         id=uuid7(),
         slot_id=slot.id,
@@ -287,11 +287,11 @@ async def _occupy(
     return appointment
 
 
-async def _release(session: AsyncSession, appointment: LockedAppointment) -> SlotNow:
-    slot = await lock_slot(session, SlotId(appointment.slot_id))
+async def _release(direct: Direct, appointment: LockedAppointment) -> SlotNow:
+    slot = await lock_slot(direct, SlotId(appointment.slot_id))
     if slot is None:
         raise LookupError("an appointment's slot cannot be gone: appointments_slot refers to it")
-    await set_slot_status(session, slot.id, SlotStatus.OPEN)
+    await set_slot_status(direct, slot.id, SlotStatus.OPEN)
     return slot
 
 

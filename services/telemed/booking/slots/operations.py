@@ -15,6 +15,7 @@ from telemed.contracts.events import SLOT_WITHDRAWN, SLOTS_PUBLISHED
 from telemed.contracts.ids import DoctorId, SlotId
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.ids import uuid7
 from telemed.kernel.locks import lock_thing
 from telemed.kernel.outbox import Event, append_events
@@ -69,21 +70,21 @@ async def publish_slots(session: AsyncSession, act: Act, wanted: PublishSlots) -
     return Publication(doctor_id, doctor.specialization, slots)
 
 
-async def withdraw_slot(session: AsyncSession, act: Act, slot_id: SlotId) -> Withdrawal:
+async def withdraw_slot(direct: Direct, act: Act, slot_id: SlotId) -> Withdrawal:
     """Take back an open slot.
 
     Raises:
         NotFound: there is none, or it is another doctor's, or was withdrawn before.
         SlotBooked: somebody relies on it.
     """
-    slot = await queries.lock_slot(session, slot_id)
+    slot = await queries.lock_slot(direct, slot_id)
     if slot is None or slot.doctor_id != act.known_actor.user_id or slot.status == SlotStatus.WITHDRAWN:
         raise NotFound("You have no such slot.")
     if slot.status != SlotStatus.OPEN:
         raise SlotBooked
-    await queries.set_slot_status(session, slot.id, SlotStatus.WITHDRAWN)
-    await append_audit(session, act, AuditEntry("slot.withdraw", "slot", slot.id))
-    await append_events(session, act, Event(SLOT_WITHDRAWN, slot.id, slot.version, gone_payload(slot)))
+    await queries.set_slot_status(direct, slot.id, SlotStatus.WITHDRAWN)
+    await append_audit(direct, act, AuditEntry("slot.withdraw", "slot", slot.id))
+    await append_events(direct, act, Event(SLOT_WITHDRAWN, slot.id, slot.version, gone_payload(slot)))
     return Withdrawal(gone(slot))
 
 

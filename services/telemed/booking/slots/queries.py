@@ -7,29 +7,30 @@ from uuid import UUID
 
 from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.booking.problems import SlotContended
 from telemed.booking.slots.models import SlotStatus
 from telemed.contracts.ids import DoctorId, SlotId
+from telemed.kernel.direct import Direct, StatementFailed
 from telemed.kernel.locks import timed_lock
 from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 
 # How long a transaction waits for a slot's row. Whoever holds it needs milliseconds; a second means a stalled process.
-_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '2s'")
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 
-# A slot is only bookable while its doctor still is one; that is auth's to say, now, not when the entry was listed.
-_LOCK_SLOT = text(
-    """
+# The columns of `SlotNow`. A slot is only bookable while its doctor still is one; that is auth's to say, now, not when
+# the entry was listed. Indexes: the primary keys of slots, doctors and users.
+_LOCK_SLOT = """
     SELECT s.id, s.doctor_id, s.starts_at, s.ends_at, s.status, s.version, d.specialization, p.role AS doctor_role
     FROM booking.slots AS s
     JOIN booking.doctors AS d ON d.id = s.doctor_id
     JOIN auth.people AS p ON p.id = s.doctor_id
-    WHERE s.id = :slot_id
+    WHERE s.id = $1
     FOR UPDATE OF s
-    """
-)
+"""
+# Changes a slot's status and counts the change. Index: slots_pkey.
+_SET_STATUS = "UPDATE booking.slots SET status = $2, version = version + 1 WHERE id = $1"
 
 _OVERLAPPING = text(
     """
@@ -48,7 +49,7 @@ _OVERLAPPING = text(
 
 @dataclass(frozen=True, slots=True)
 class SlotNow:
-    """A slot, with what its doctor is at the same moment."""
+    """A slot, with what its doctor is at the same moment, in the columns' order."""
 
     id: UUID
     doctor_id: UUID
@@ -60,27 +61,26 @@ class SlotNow:
     doctor_role: str | None
 
 
-async def lock_slot(session: AsyncSession, slot_id: SlotId) -> SlotNow | None:
+async def lock_slot(direct: Direct, slot_id: SlotId) -> SlotNow | None:
     """Lock the slot's row until the transaction ends; the first wall against double booking.
 
     Raises:
         SlotContended: somebody else held it for longer than a healthy transaction lasts.
     """
-    await session.execute(_LOCK_TIMEOUT)
+    await direct.changes(_LOCK_TIMEOUT)
     try:
-        with timed_lock(session):
-            row = (await session.execute(_LOCK_SLOT, {"slot_id": slot_id})).one_or_none()
-    except DBAPIError as error:
-        if sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise SlotContended from error
+        with timed_lock(direct):
+            rows = await direct.changes(_LOCK_SLOT, slot_id)
+    except StatementFailed as failed:
+        if sqlstate(failed) == LOCK_NOT_AVAILABLE:
+            raise SlotContended from failed
         raise
-    return SlotNow(**row._mapping) if row is not None else None  # noqa: SLF001 - SQLAlchemy's public attribute
+    return SlotNow(*rows[0]) if rows else None
 
 
-async def set_slot_status(session: AsyncSession, slot_id: UUID, status: SlotStatus) -> None:
+async def set_slot_status(direct: Direct, slot_id: UUID, status: SlotStatus) -> None:
     """Change the status and count the change."""
-    statement = text("UPDATE booking.slots SET status = :status, version = version + 1 WHERE id = :slot_id")
-    await session.execute(statement, {"status": status.value, "slot_id": slot_id})
+    await direct.changes(_SET_STATUS, slot_id, status)
 
 
 async def overlapping_slot(

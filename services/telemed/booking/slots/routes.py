@@ -56,6 +56,7 @@ async def withdraw_slot(slot_id: UUID, work: DoctorWrites) -> Response:
         status=204,
         after=shelf.note_change,
         after_replay=renews_callers_pages(work),
+        directly=True,
     )
 
 
