@@ -6,10 +6,8 @@ Both are read from the database, never from a token: a role change or a logout h
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from telemed.contracts.roles import Role
+from telemed.kernel.direct import Direct
 
 # auth.people and auth.revoked_sessions are views: all that other services' code may know of auth's tables.
 # $1 is the user, $2 the session.
@@ -22,7 +20,8 @@ _SEEN = """
     LEFT JOIN (SELECT p.id, p.role FROM auth.people AS p WHERE {stands}) AS caller ON true
     LEFT JOIN LATERAL ({query}) AS found ON caller.role IS NOT NULL{or_else}
 """
-_PERSON = text("SELECT id, full_name, role FROM auth.people WHERE id = :user_id")
+# The fields of `Person`. Index: the primary key of users.
+_PERSON = "SELECT id, full_name, role FROM auth.people WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def seen_by_caller(query: str, *, or_visitor: bool = False) -> str:
     return _SEEN.format(query=query, stands=_STANDS.format("$1", "$2::uuid"), or_else=or_else)
 
 
-async def person(session: AsyncSession, user_id: UUID) -> Person | None:
+async def person(direct: Direct, user_id: UUID) -> Person | None:
     """Look a user up."""
-    row = (await session.execute(_PERSON, {"user_id": user_id})).one_or_none()
-    return Person(row.id, row.full_name, Role(row.role)) if row is not None else None
+    rows = await direct.rows(_PERSON, user_id)
+    return Person(rows[0]["id"], rows[0]["full_name"], Role(rows[0]["role"])) if rows else None

@@ -9,9 +9,11 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+from tests.support.databases import TestDatabase
 from tests.support.openapi import operations
 from tests.support.people import Caller, User
 from tests.support.scenes import Scene, Scenes
+from tests.support.stalls import slot_locked
 from tests.support.ways import BEARER, JSON, Sent, Ways, renamed, told
 
 from telemed.booking.service import SERVICE
@@ -224,6 +226,21 @@ async def test_a_body_that_is_too_large_is_refused_alike(
         replies = [await way(desk.send(scene, operation, but(body=body))) for way in ways.both]
         assert told(replies[0]) == told(replies[1])
         assert replies[0].status_code == 413
+
+
+@pytest.mark.parametrize("operation", [CANCEL, MOVE, WITHDRAW])
+async def test_a_slot_that_cannot_be_had_is_no_answer_for_good(
+    desk: Desk, ways: Ways, database: TestDatabase, resources: Resources, operation: str
+) -> None:
+    """409 after the bound, and the wait is in the histogram, though in vain; the key stays free."""
+    scene = await desk.scenes.of(operation)
+    slot_id = scene.slot["id"] if scene.appointment is None else scene.appointment["slot_id"]
+    under_key = adding("Idempotency-Key", "k")
+    async with slot_locked(database.owner, slot_id):
+        reply = await ways.straight(desk.send(scene, operation, under_key))
+    assert (reply.status_code, reply.json()["type"]) == (409, "slot-contended")
+    assert resources.metrics.booking_lock_wait._sum.get() >= 2.0
+    assert (await ways.straight(desk.send(scene, operation, under_key))).is_success
 
 
 REFUSALS: list[Any] = []

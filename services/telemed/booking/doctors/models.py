@@ -29,7 +29,7 @@ class Doctor(SQLModel, table=True):
 
 
 class SeenDoctor(NamedTuple):
-    """An entry as a look finds it, past the ORM, in the columns' order."""
+    """An entry as a look finds it and a doctor writes it, past the ORM, in the columns' order."""
 
     id: UUID
     full_name: str

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from telemed.booking.doctors import queries
-from telemed.booking.doctors.models import Doctor
+from telemed.booking.doctors.models import SeenDoctor
 from telemed.booking.doctors.rules import may_see_registration
 from telemed.booking.doctors.schemas import DoctorReply, WriteDoctor
 from telemed.contracts import people
@@ -14,6 +12,7 @@ from telemed.contracts.ids import DoctorId
 from telemed.contracts.looks import Found, Look, Shown
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.direct import Direct
 from telemed.kernel.locks import lock_thing
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.paging import Cursor, Page, page_of
@@ -24,42 +23,40 @@ from telemed.kernel.problems import NotAuthenticated, NotFound
 class ChangedDoctor:
     """An entry after its change, with the specialization under which it was found before."""
 
-    doctor: Doctor
+    doctor: SeenDoctor
     previous_specialization: str
 
 
-async def write_doctor(session: AsyncSession, act: Act, wanted: WriteDoctor) -> ChangedDoctor:
-    """Make or replace the acting doctor's entry."""
+async def write_doctor(direct: Direct, act: Act, wanted: WriteDoctor) -> ChangedDoctor:
+    """Make or replace the acting doctor's entry, and list it.
+
+    Raises:
+        NotAuthenticated: the user is gone.
+    """
     actor = act.known_actor
     # Two first entries at once have no row to queue on.
-    await lock_thing(session, "doctor", actor.user_id)
-    person = await people.person(session, actor.user_id)
+    await lock_thing(direct, "doctor", actor.user_id)
+    person = await people.person(direct, actor.user_id)
     if person is None:
         raise NotAuthenticated("The session has ended; log in again.")
-    doctor = await queries.doctor_for_update(session, actor.user_id)
-    previous = doctor.specialization if doctor else wanted.specialization
-    entry = {
-        "full_name": person.full_name,
-        "specialization": wanted.specialization,
-        "languages": list(wanted.languages),
-        "fee_minor": wanted.fee.amount_minor,
-        "fee_currency": wanted.fee.currency,
-        "time_zone": wanted.time_zone,
-        "bio": wanted.bio,
-        "registration_number": wanted.registration_number,
-        "is_listed": True,
-        "version": doctor.version + 1 if doctor else 1,
-    }
-    if doctor is None:
-        doctor = Doctor.model_validate({"id": actor.user_id, "listed_at": act.now} | entry)
-        session.add(doctor)
-    else:
-        doctor.sqlmodel_update(entry)
-    await session.flush()
-    await append_audit(session, act, AuditEntry("doctor.write", "doctor", doctor.id))
-    event = Event(DOCTOR_CHANGED, doctor.id, doctor.version, {"doctor_id": str(doctor.id)})
-    await append_events(session, act, event)
-    return ChangedDoctor(doctor, previous)
+    before = await queries.lock_doctor(direct, actor.user_id)
+    doctor = SeenDoctor(
+        id=actor.user_id,
+        full_name=person.full_name,
+        specialization=wanted.specialization,
+        languages=list(wanted.languages),
+        fee_minor=wanted.fee.amount_minor,
+        fee_currency=wanted.fee.currency,
+        time_zone=wanted.time_zone,
+        bio=wanted.bio,
+        registration_number=wanted.registration_number,
+        listed_at=before.listed_at if before else act.now,
+    )
+    version = before.version + 1 if before else 1
+    await queries.write_doctor(direct, doctor, version=version)
+    await append_audit(direct, act, AuditEntry("doctor.write", "doctor", doctor.id))
+    await append_events(direct, act, Event(DOCTOR_CHANGED, doctor.id, version, {"doctor_id": str(doctor.id)}))
+    return ChangedDoctor(doctor, before.specialization if before else doctor.specialization)
 
 
 def read_doctor(doctor_id: DoctorId) -> Look[DoctorReply]:

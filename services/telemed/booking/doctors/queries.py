@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
@@ -41,16 +41,37 @@ LOOK_AT_DOCTORS = seen_by_caller(
 # What the doctors among these are. Index: doctors_pkey.
 _SPECIALIZATIONS = "SELECT id, specialization FROM booking.doctors WHERE id = ANY($1::uuid[])"
 
+# What a change of an entry begins with; locks its row. Index: doctors_pkey.
+_LOCK = "SELECT specialization, listed_at, version FROM booking.doctors WHERE id = $1 FOR UPDATE"
+_WRITTEN = (*SeenDoctor._fields, "version")
+# Makes an entry, or puts this one in its place. Index: doctors_pkey.
+_WRITE = f"""
+    INSERT INTO booking.doctors ({", ".join(_WRITTEN)}, is_listed)
+    VALUES ({", ".join(f"${place + 1}" for place in range(len(_WRITTEN)))}, true)
+    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in (*_WRITTEN[1:], "is_listed"))}
+"""  # noqa: S608 - names of ours
+
 # Lists an entry, or takes it off the list; locks its row. Index: doctors_pkey.
 _LIST = "UPDATE booking.doctors SET is_listed = $2 WHERE id = $1 RETURNING specialization"
 
 
-async def doctor_for_update(session: AsyncSession, doctor_id: UUID) -> Doctor | None:
-    """Get the entry for a change, locking its row."""
-    found: Doctor | None = await session.scalar(
-        select(Doctor).where(col(Doctor.id) == doctor_id).with_for_update().execution_options(populate_existing=True)
-    )
-    return found
+class LockedDoctor(NamedTuple):
+    """What is known of an entry whose row is locked by this transaction, in the columns' order."""
+
+    specialization: str
+    listed_at: datetime
+    version: int
+
+
+async def lock_doctor(direct: Direct, doctor_id: UUID) -> LockedDoctor | None:
+    """Get the entry for a change, locking its row until the transaction ends."""
+    rows = await direct.changes(_LOCK, doctor_id)
+    return LockedDoctor(*rows[0]) if rows else None
+
+
+async def write_doctor(direct: Direct, doctor: SeenDoctor, *, version: int) -> None:
+    """Write an entry, and list it; under the locks of whoever decided on its version."""
+    await direct.changes(_WRITE, *doctor, version)
 
 
 async def doctor_by_id(session: AsyncSession, doctor_id: DoctorId) -> Doctor | None:

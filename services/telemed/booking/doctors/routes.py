@@ -36,6 +36,7 @@ async def write_doctor(body: WriteDoctor, work: DoctorWrites) -> Response:
             changed.doctor.id, changed.doctor.specialization, changed.previous_specialization
         ),
         after_replay=renews_callers_pages(work),
+        directly=True,
     )
 
 

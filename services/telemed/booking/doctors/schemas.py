@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, StringConstraints
 
-from telemed.booking.doctors.models import Doctor, SeenDoctor
+from telemed.booking.doctors.models import SeenDoctor
 from telemed.contracts.money import Money
 from telemed.kernel.text import Line80, Text4000
 
@@ -91,7 +91,7 @@ class DoctorReply(DoctorCard):
     registration_number: str | None = Field(description="Number in the medical register; null unless you may see it.")
 
     @classmethod
-    def shown(cls, doctor: Doctor | SeenDoctor, *, with_registration: bool) -> "DoctorReply":
+    def shown(cls, doctor: SeenDoctor, *, with_registration: bool) -> "DoctorReply":
         """Show the entry."""
         return cls(
             id=doctor.id,

@@ -117,7 +117,7 @@ class _Stage:
             bio=doctor.bio,
             registration_number=doctor.registration_number,
         )
-        await write_doctor(self.session, act, entry)
+        await write_doctor(await Direct.inside(self.session), act, entry)
 
     async def publish(self, act: Act, step: Step) -> None:
         publication = await publish_slots(self.session, act, PublishSlots(slots=list(step.slots)))
