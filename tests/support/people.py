@@ -125,6 +125,23 @@ class People:
         (user,) = await self._insert([self._user(role, email=email, full_name=full_name)])
         return user
 
+    async def left(self, user: User) -> Caller:
+        """Give the user as they come with the token of another session, which was revoked."""
+        session_id = uuid7()
+        connection = await asyncpg.connect(self._owner_dsn)
+        try:
+            await connection.execute(
+                """
+                INSERT INTO auth.sessions (id, user_id, rotated_at, created_at, expires_at, revoked_at)
+                VALUES ($1, $2, now(), now(), now() + interval '1 day', now())
+                """,
+                session_id,
+                UUID(user.id),
+            )
+        finally:
+            await connection.close()
+        return Caller(user.client, self.token(user, sid=str(session_id)))
+
     def token(self, user: User, *, now: datetime | None = None, **claims: Any) -> str:
         """Mint an access token for the user's session as auth would; *claims* replace or, being None, remove."""
         return mint(self._settings, user.id, user.session_id, now=now or self._clock.now(), claims=claims)

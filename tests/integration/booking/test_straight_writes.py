@@ -64,9 +64,6 @@ def with_body(change: Callable[[bytes], bytes | list[bytes]]) -> Change:
     return lambda sent: sent.but(body=change(sent.body if isinstance(sent.body, bytes) else b""))
 
 
-PLAIN = but()
-
-
 def _is_id(part: str) -> bool:
     return renamed(part) == "<1>"
 
@@ -79,6 +76,7 @@ def each(*cases: tuple[list[str], dict[str, Change]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("operation", "change"), [one[:2] for one in made], ids=[one[2] for one in made])
 
 
+PLAIN = but()
 REGULAR = {
     "plain": PLAIN,
     "with a key": adding("Idempotency-Key", "k-1"),
@@ -267,16 +265,7 @@ async def _old(scenes: Scenes, scene: Scene) -> None:
 
 @_refused("by one who has left", "not-authenticated", *WRITES)
 async def _left(scenes: Scenes, scene: Scene) -> None:
-    session_id = uuid7()
-    await scenes.owner.execute(
-        """
-        INSERT INTO auth.sessions (id, user_id, rotated_at, created_at, expires_at, revoked_at)
-        VALUES ($1, $2, now(), now(), now() + interval '1 day', now())
-        """,
-        session_id,
-        UUID(_caller(scene).id),
-    )
-    scene.caller = Caller(_caller(scene).client, scenes.people.token(_caller(scene), sid=str(session_id)))
+    scene.caller = await scenes.people.left(_caller(scene))
 
 
 @_refused("by a patient", "forbidden", *OF_DOCTORS)

@@ -11,8 +11,6 @@ from tests.support.clinic import Clinic
 from tests.support.databases import TestDatabase
 from tests.support.people import Caller, People, User
 
-from telemed.kernel.ids import uuid7
-
 # Words that no answer may have which is not for their reader.
 SECRETS = ("Ünsaid \\ “reason”", "Untold diagnosis", "patient.secret@example.com", "MCI-SECRET")
 
@@ -77,26 +75,12 @@ async def scene(people: People, clinic: Clinic, owner: asyncpg.Connection) -> Sc
         "other patient": await people.patient(),
         "other doctor": await clinic.doctor(),
         "admin": await people.admin(),
-        "ended session": await _ended(people, patient, owner),
+        "ended session": await people.left(patient),
         "deleted": await _deleted(people, owner),
         "forged": Caller(people.nobody.client, "a.b.c"),
         "nobody": people.nobody,
     }
     return Scene(visit_id, doctor, callers, owner)
-
-
-async def _ended(people: People, patient: User, owner: asyncpg.Connection) -> Caller:
-    """Make another session of the patient, which was revoked."""
-    session_id = uuid7()
-    await owner.execute(
-        """
-        INSERT INTO auth.sessions (id, user_id, rotated_at, created_at, expires_at, revoked_at)
-        VALUES ($1, $2, now(), now(), now() + interval '1 day', now())
-        """,
-        session_id,
-        UUID(patient.id),
-    )
-    return Caller(patient.client, people.token(patient, sid=str(session_id)))
 
 
 async def _deleted(people: People, owner: asyncpg.Connection) -> Caller:
