@@ -107,7 +107,7 @@ async def book_slot(desk: Desk, entry: Entry, wanted: BookSlot) -> Written[Booke
     return seen if isinstance(seen, Written) else await desk.transact(_book, wish, seen, wanted.reason)
 
 
-async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: AppointmentId) -> Changed:
+async def cancel_appointment(direct: Direct, act: Act, appointment_id: AppointmentId) -> Changed:
     """Give the slot back; it is open again when this commits.
 
     Raises:
@@ -115,14 +115,13 @@ async def cancel_appointment(session: AsyncSession, act: Act, appointment_id: Ap
         StepNotAllowed: naming the state that it is in.
         AppointmentBegun: a patient can no longer leave.
     """
-    direct = direct_of(session)
     appointment = await _locked_own(direct, act, appointment_id, action="appointment.cancel")
     step(appointment, "cancel")
     require_in_time(part_in(appointment, act.known_actor), appointment.starts_at, now=act.now)
     await write_step(direct, appointment)
     slot = await _release(direct, appointment)
-    await append_audit(session, act, _entry("appointment.cancel", appointment))
-    await append_events(session, act, _event(APPOINTMENT_CANCELLED, appointment, slot_id=str(slot.id)))
+    await append_audit(direct, act, _entry("appointment.cancel", appointment))
+    await append_events(direct, act, _event(APPOINTMENT_CANCELLED, appointment, slot_id=str(slot.id)))
     return Changed(appointment, back=gone(slot))
 
 

@@ -101,6 +101,7 @@ async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response
         reply=_reply,
         after=shelf.note_change,
         after_replay=renews_appointments_pages(work),
+        directly=True,
     )
 
 

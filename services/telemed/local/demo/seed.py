@@ -141,7 +141,7 @@ class _Stage:
         self._note(visit, changed.appointment.id)
 
     async def cancel(self, act: Act, step: Step) -> None:
-        await cancel_appointment(self.session, act, self._appointment(step))
+        await cancel_appointment(await Direct.inside(self.session), act, self._appointment(step))
 
     async def start(self, act: Act, step: Step) -> None:
         await start_visit(await Direct.inside(self.session), act, self._appointment(step), self.visit_opens_before)
