@@ -142,7 +142,7 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
 async def test_every_combination_of_filters_goes_by_an_index(untouched: str, names: tuple[str, ...], way: Way) -> None:
     """No slot is read that is not open, and at most the next ones of each of a few doctors are sorted.
 
-    What is passed by and what is shown is in the index: the table is not looked at.
+    What is passed by and what is shown is in the index: the table is not looked at. Nor is that of users.
     """
     wanted, after = narrowed(names)
 
@@ -151,6 +151,7 @@ async def test_every_combination_of_filters_goes_by_an_index(untouched: str, nam
     used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
     assert used == [("Index Only Scan", index_for(names, way))], plan
     assert len(re.findall(r"\bon slots\b", plan)) == 1, plan
+    assert re.findall(r"(Index.* Scan) using (\S+) on users\b", plan) == [("Index Only Scan", "users_doctors")], plan
     assert plan.count("Sort  (") == (way is Way.BY_DOCTOR), plan
     assert plan.count("starts_at >= '") == 1, f"more than one lower bound, so it filters from the first: {plan}"
     if way is Way.BY_SET:
@@ -169,6 +170,7 @@ async def test_those_who_ask_together_go_by_the_same_index(untouched: str, names
 
     used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
     assert used == [("Index Only Scan", index_for(names, Way.BY_TIME))], plan
+    assert re.findall(r"(Index.* Scan) using (\S+) on users\b", plan) == [("Index Only Scan", "users_doctors")], plan
     assert "Sort" not in plan, plan
     assert plan.count("starts_at >= question.v1") == 1, plan
     assert len(re.findall(r"Index Cond: .*starts_at >= question.v1", plan)) == 1, plan

@@ -29,8 +29,8 @@ _COUNTS_KEPT = 1000
 _DOCTOR = "d.full_name, d.specialization, d.languages, d.fee_minor, d.fee_currency"
 _COLUMNS = f"s.id, s.version, s.starts_at, s.ends_at, d.id AS doctor_id, {_DOCTOR}"
 # That is auth's to say, and holds at once; what `doctors/queries.py` has as EXISTS. That would become one more join to
-# plan, which happens for every search: a third of what it costs the server.
-_IS_DOCTOR = "(SELECT p.role FROM auth.people AS p WHERE p.id = d.id) = 'doctor'"
+# plan, which happens for every search: a third of what it costs the server. Index alone: users_doctors.
+_IS_DOCTOR = "(SELECT true FROM auth.people AS p WHERE p.id = d.id AND p.role = 'doctor')"
 _PAGE = "ORDER BY s.starts_at, s.id LIMIT $2::bigint"
 
 _TICK = timedelta(microseconds=1)  # PostgreSQL's; a slot that begins now has begun
