@@ -4,9 +4,11 @@ import json
 import random
 from itertools import pairwise
 
+import httpx
 import pytest
 from tests.load.turns import MIX, NOW, SLOT, answer, board, booked, done, person, shown, turn
 
+from telemed_load.accounts import book_due
 from telemed_load.board import Appointment, Board
 from telemed_load.journeys import STEPS, timeline
 from telemed_load.people import Due, Population, Slot
@@ -224,6 +226,22 @@ def test_stock_is_given_so_that_no_patient_is_in_two_places() -> None:
         assert on.is_free(patient, slot)
         on.expect(patient, slot)
     assert on.from_stock(200) is None
+
+
+def test_nothing_is_booked_before_where_visits_open_as_late_as_others_can_be_booked() -> None:
+    """Such slots are published for the window; and a platform of which so little is known is asked for nothing."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    people = board().people
+    with httpx.Client(transport=httpx.MockTransport(refuse), base_url="http://platform.example") as client:
+        book_due(people, 5, client)
+        people.visit_opens_before_seconds = 86_400.0
+        book_due(people, 0, client)
+        with pytest.raises(AssertionError, match="/booking/slots"):
+            book_due(people, 5, client)
+    assert people.due == []
 
 
 def test_a_population_is_split_without_sharing_anybody() -> None:
