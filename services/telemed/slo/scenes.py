@@ -57,6 +57,7 @@ def _pages(slo: Slo) -> Iterator[Scene]:
     yield _ends(slo)
     yield from _remembered(slo)
     yield from _young(slo)
+    yield from _was_away(slo)
     well = _phase(slo, _LEAD)
     after = _LEAD + _AFTER
     yield _quiet(slo, "objective-just-kept", _just_kept(slo, after))
@@ -106,9 +107,8 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
 
     Another one does, also when it is too small for the pair of an hour.
     """
-    (pair,) = (pair for pair in PAIRS if pair.severity is Severity.PAGE and pair.short != "5m")
-    lasts = (seconds_until(pair, slo.budget, Decimal(1)) or 0) // _SCRAPE + 120 // _SCRAPE
-    if lasts > _AFTER // 2:
+    lasts = _long_remembered(slo)
+    if lasts is None:
         return  # a cause that lasts for hours is told of again
     minute = 60 // _SCRAPE
     end = _LEAD + lasts
@@ -123,6 +123,13 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
         expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
         checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
         yield Scene(namespace, phases, checks, also=[series])
+
+
+def _long_remembered(slo: Slo) -> int | None:
+    """Say for how many scrapes all must be bad for a page's long pair to remember it; None: for hours."""
+    (pair,) = (pair for pair in PAIRS if pair.severity is Severity.PAGE and pair.short != "5m")
+    lasts = (seconds_until(pair, slo.budget, Decimal(1)) or 0) // _SCRAPE + 120 // _SCRAPE
+    return lasts if lasts <= _AFTER // 2 else None
 
 
 def _young(slo: Slo) -> Iterator[Scene]:
@@ -140,6 +147,21 @@ def _young(slo: Slo) -> Iterator[Scene]:
     expected = {4: True, 4 + 5 + 2: False, 59: False, 60 + 2: True}
     checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in expected.items()]
     yield Scene(namespace, phases, checks)
+
+
+def _was_away(slo: Slo) -> Iterator[Scene]:
+    """Let nothing be known of a while that lies an hour back when the long pair alone speaks: it does all the same."""
+    lasts = _long_remembered(slo)
+    if lasts is None:
+        return
+    minute = 60 // _SCRAPE
+    end = _LEAD + lasts
+    # The record lives for five minutes longer than what it is made of.
+    away, back = end - 60 * minute, end - 46 * minute
+    course = [_phase(slo, away), Phase(back - away, is_there=False), _phase(slo, _LEAD - back)]
+    course += [_phase(slo, lasts, Decimal(1)), _phase(slo, _AFTER - lasts)]
+    check = _is(slo, "was-away", "BurnsFast", (end + 10 * minute) * _SCRAPE, fires=True)
+    yield Scene("was-away", course, [check])
 
 
 def _failing(slo: Slo) -> Iterator[Scene]:
