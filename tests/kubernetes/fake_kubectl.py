@@ -1,9 +1,10 @@
-"""As much of kubectl as k8s/secrets.sh uses, on a folder in place of a cluster: `kubectl get` and `kubectl create`."""
+"""As much of kubectl as our scripts use, on a folder in place of a cluster: `get`, `create` and `apply`."""
 
 import base64
 import itertools
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,19 @@ CLUSTER = Path(os.environ["FAKE_CLUSTER"])
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[0] == "--namespace":  # may stand before the verb
+        arguments = arguments[2:] + arguments[:2]
     verb = arguments.pop(0)
+    options = dict(itertools.pairwise(arguments))
     if verb == "create":
         return create(yaml.safe_load(sys.stdin.read()))
+    if verb == "apply":
+        return apply(sys.stdin.read() if options["--filename"] == "-" else Path(options["--filename"]).read_text())
     kind, name = arguments[:2]
     if kind == "namespace":
         return 0 if (CLUSTER / name).is_dir() else fail(f'namespaces "{name}" not found')
-    options = dict(itertools.pairwise(arguments))
+    if kind == "deployment":
+        return described(CLUSTER / options["--namespace"] / f"deployment-{name}", options["--output"])
     path = CLUSTER / options["--namespace"] / name
     if not path.exists():
         return 0 if "--ignore-not-found" in arguments else fail(f'secrets "{name}" not found')
@@ -33,6 +40,24 @@ def create(manifest: dict[str, Any]) -> int:
         return fail(f'secrets "{path.name}" already exists')
     path.write_text(yaml.safe_dump(manifest))
     return 0
+
+
+def apply(text: str) -> int:
+    manifest = yaml.safe_load(text)
+    name = manifest["metadata"]["name"]
+    if manifest["kind"] == "Namespace":
+        (CLUSTER / name).mkdir(exist_ok=True)
+    else:
+        (CLUSTER / manifest["metadata"]["namespace"] / name).write_text(yaml.safe_dump(manifest))
+    return 0
+
+
+def described(path: Path, output: str) -> int:
+    """Let the real kubectl read the template: it does that for a file as well."""
+    if not path.exists():
+        return fail(f'deployments.apps "{path.name}" not found')
+    real = [os.environ["REAL_KUBECTL"], "patch", "--local", "--filename", str(path), "--type", "merge"]
+    return subprocess.run([*real, "--patch", "{}", "--output", output], check=False).returncode
 
 
 def show(name: str, manifest: dict[str, Any], output: str) -> int:

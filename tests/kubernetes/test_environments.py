@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.kubernetes.admission import built, of_kind
-from tests.kubernetes.test_secrets import decoded, printed
+from tests.kubernetes.scripts import decoded
+from tests.kubernetes.test_secrets import printed
 
 pytestmark = pytest.mark.usefixtures("programs")
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from tests.charts.rendering import parse, render_objects, run_helm
 from tests.kubernetes.admission import Server, built, of_kind
-from tests.kubernetes.test_secrets import decoded, printed
+from tests.kubernetes.scripts import decoded
+from tests.kubernetes.test_secrets import printed
 
 pytestmark = pytest.mark.usefixtures("programs")
 

@@ -1,6 +1,5 @@
 """What k8s/secrets.sh makes fits together, and fits what the application reads."""
 
-import base64
 import os
 import subprocess
 import sys
@@ -11,12 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from tests.kubernetes.scripts import ROOT, Secrets, call, decoded
 
 from telemed.kernel.cache.addresses import parse_address
 from telemed.kernel.settings import Settings
 from telemed.local import roles
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "k8s" / "secrets.sh"
 LOGINS = {
     "telemed-owner": "telemed_owner",
@@ -40,29 +39,12 @@ ADDRESSES = {
     "WORKER_DATABASE_URL": "telemed-jobs",
     "OWNER_DATABASE_URL": "telemed-owner",
 }
-Secrets = dict[tuple[str, str], dict[str, str]]
-
-
-def call(*arguments: str, path: str = "/usr/bin:/bin", cluster: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": path, "FAKE_CLUSTER": str(cluster)}
-    return subprocess.run(
-        ["/bin/sh", str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
-    )
 
 
 def printed(*arguments: str) -> list[dict[str, Any]]:
-    answer = call("--output", *arguments)
+    answer = call(SCRIPT, "--output", *arguments)
     assert answer.returncode == 0, answer.stderr
     return list(yaml.safe_load_all(answer.stdout))
-
-
-def decoded(manifests: list[dict[str, Any]]) -> Secrets:
-    return {
-        (manifest["metadata"]["namespace"], manifest["metadata"]["name"]): {
-            key: base64.b64decode(value).decode() for key, value in manifest["data"].items()
-        }
-        for manifest in manifests
-    }
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +52,8 @@ def secrets() -> Secrets:
     return decoded(printed())
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Path:
-    """A cluster with both namespaces, and its kubectl first on the path."""
-    for namespace in ("telemed", "telemed-data"):
-        (tmp_path / "cluster" / namespace).mkdir(parents=True)
-    program = tmp_path / "bin" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("fake_kubectl.py")}" "$@"\n')
-    program.chmod(0o755)
-    return tmp_path / "cluster"
-
-
 def apply(cluster: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return call(*arguments, path=f"{cluster.parent / 'bin'}:/usr/bin:/bin", cluster=cluster)
+    return call(SCRIPT, *arguments, cluster=cluster)
 
 
 def stored(cluster: Path) -> Secrets:
@@ -258,7 +228,7 @@ def test_contradictions_are_refused_before_anything_is_made(cluster: Path, missi
 )
 def test_wrong_arguments_are_said(arguments: list[str], sentence: str) -> None:
     """In a sentence, before anything is made."""
-    answer = call(*arguments)
+    answer = call(SCRIPT, *arguments)
     assert answer.returncode == 1
     assert sentence in answer.stderr
     assert answer.stdout == ""

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-SERVICES_FOLDER = CHECKOUT / "services"
 
 
 def is_root() -> bool:
@@ -21,15 +20,17 @@ def can_confine() -> bool:
     return is_root() and all(shutil.which(name) for name in ("unshare", "setpriv", "bash"))
 
 
-def confined(command: list[str], *, user: int, writable: Path, stage: Path) -> list[str]:
+def confined(command: list[str], *, user: int, writable: list[Path], hosts: Path, stage: Path) -> list[str]:
     """Wrap the command: in a mount namespace of its own, with all but *writable* read-only, without any capability.
 
-    *stage* is an empty folder. What the interpreter needs may lie where only root can go, as in root's home; it is put
-    in its place again inside the namespace, in folders that everybody can enter.
+    *hosts* is what it finds as /etc/hosts, *stage* a folder for this one pod. What the interpreter needs may lie where
+    only root can go, as in root's home; it is put in its place again inside the namespace, in folders that everybody
+    can enter.
     """
     needed = [path for path in {Path(sys.base_prefix), Path(sys.prefix), CHECKOUT} if _closed_above(path)]
-    quoted = {path: shlex.quote(str(path)) for path in (*needed, writable, stage)}
-    lines = ["set -e", "mount --make-rprivate /", f"mount --bind {quoted[writable]} {quoted[writable]}"]
+    quoted = {path: shlex.quote(str(path)) for path in (*needed, *writable, hosts, stage)}
+    lines = ["set -e", "mount --make-rprivate /", f"mount --bind {quoted[hosts]} /etc/hosts"]
+    lines += [f"mount --bind {quoted[path]} {quoted[path]}" for path in writable]
     for number, path in enumerate(needed):
         lines.append(f"mkdir -p {quoted[stage]}/{number} && mount --bind {quoted[path]} {quoted[stage]}/{number}")
     closed = sorted({shlex.quote(str(_closed_above(path))) for path in needed})

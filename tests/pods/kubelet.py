@@ -2,12 +2,14 @@
 
 Each pod has an address of its own (127.x.y.z), so the rendered ports are used as they are. Where the test is root, a
 pod runs as its numeric user, without capabilities, in a mount namespace in which only its emptyDirs can be written.
-What it does not have: images, CPU and memory limits, network policies.
+Only there names lead anywhere, as a file of hosts takes a mount. What it does not have: images, CPU and memory limits,
+network policies.
 """
 
 import asyncio
 import contextlib
 import os
+import re
 import secrets as randomness
 import sys
 import time
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from tests.pods.confinement import SERVICES_FOLDER, can_confine, confined, is_root
+from tests.pods.confinement import CHECKOUT, can_confine, confined, is_root
 from tests.pods.rendered import PodTemplate, Probe, Secrets
 
 _PATIENCE = Path(__file__).parent / "patches" / "patience"
@@ -56,6 +58,16 @@ class Pod:
         return self.folder / "tmp"
 
     @property
+    def writable(self) -> list[Path]:
+        """Give where its emptyDirs are."""
+        return [self.folder / path.lstrip("/") for path in self.template.writable()]
+
+    def placed(self, text: str) -> str:
+        """Give a value, argument or file of variables with the paths at which its volumes really are."""
+        mounts = "|".join(re.escape(mount["mountPath"]) for mount in self.template.container.get("volumeMounts", ()))
+        return re.sub(rf"(^|=)({mounts})(?=/|$)", rf"\1{self.folder}\2", text, flags=re.MULTILINE) if mounts else text
+
+    @property
     def url(self) -> str:
         """Give where it serves."""
         return f"http://{self.ip}:{self.template.port('http')}"
@@ -71,6 +83,7 @@ class Kubelet:
 
     def __init__(self, folder: Path, secrets: Secrets, *, speed: float = 1.0) -> None:
         self.secrets = secrets
+        self.names: dict[str, list[str]] = {}  # of Services: the addresses that a pod finds which begins now
         self.speed = speed
         self.pods: list[Pod] = []
         self.changed: list[Callable[[], None]] = []  # told when a pod's readiness has changed
@@ -87,15 +100,27 @@ class Kubelet:
 
     async def run_to_end(self, name: str, template: PodTemplate) -> Pod:
         """Run a pod of a Job: no probes, no restart."""
-        pod = self._new(name, template)
-        await self._launch(pod, template.command)
-        assert pod.process is not None
-        pod.exit_codes.append(await asyncio.wait_for(pod.process.wait(), 120))
+        pod = self.begin(name, template)
+        await self.ended(pod)
         return pod
+
+    def begin(self, name: str, template: PodTemplate) -> Pod:
+        """Give a pod of a Job its address and its volumes; nothing runs yet."""
+        return self._new(name, template)
+
+    async def ended(self, pod: Pod, *, within_seconds: float = 120) -> None:
+        """Run a pod of a Job to its end, after its init containers; the first that fails is the last that runs."""
+        async with asyncio.timeout(within_seconds):
+            for template in (*pod.template.before, pod.template):
+                await self._launch(pod, template)
+                assert pod.process is not None
+                pod.exit_codes.append(await pod.process.wait())
+                if pod.exit_codes[-1] != 0:
+                    break
 
     async def execute(self, pod: Pod, *command: str) -> str:
         """Run a program where the pod runs, as who it is, and give what it says."""
-        process = await self._spawn(pod, command, subprocess.PIPE)
+        process = await self._spawn(pod, pod.template, command, subprocess.PIPE)
         said, _ = await asyncio.wait_for(process.communicate(), 60)
         return said.decode()
 
@@ -116,11 +141,16 @@ class Kubelet:
                 pod.process.kill()
                 await pod.process.wait()
 
-    def _new(self, name: str, template: PodTemplate) -> Pod:
+    def spare_address(self) -> str:
+        """Give an address of the pods' network that no pod has."""
         self._made += 1
+        return f"{self._net}.{self._made}"
+
+    def _new(self, name: str, template: PodTemplate) -> Pod:
+        address = self.spare_address()
         folder = self._folder / f"{name}-{self._made}"
         folder.mkdir()
-        pod = Pod(name, template, f"{self._net}.{self._made}", folder)
+        pod = Pod(name, template, address, folder)
         self._mount(pod)
         self.pods.append(pod)
         return pod
@@ -128,53 +158,65 @@ class Kubelet:
     def _mount(self, pod: Pod) -> None:
         """Make its volumes. They lie in its folder, as plain processes share one file system."""
         pod.folder.chmod(0o755)
-        for empty in pod.template.writable():
-            (pod.folder / empty.lstrip("/")).mkdir(parents=True)
+        for folder in pod.writable:
+            folder.mkdir(parents=True)
         for name, content in pod.template.files(self.secrets).items():
             file = pod.folder / name.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+            file.write_text(pod.placed(content))
             file.chmod(0o440)
         if is_root():
             for path in (pod.folder, *pod.folder.rglob("*")):
                 os.chown(path, 0 if path == pod.folder else pod.template.user, pod.template.user)
 
-    def _environment(self, pod: Pod) -> dict[str, str]:
-        found = pod.template.environment(self.secrets)
-        mounts = [mount["mountPath"] for mount in pod.template.container.get("volumeMounts", ())]
-        for name, value in found.items():
-            if any(value.startswith(f"{mount}/") for mount in mounts):
-                found[name] = f"{pod.folder}{value}"
-            elif name == "HOST" and value in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-                found[name] = pod.ip  # all addresses of a pod are one
-        # What the image brings (services/Dockerfile), and where this machine keeps it.
-        here = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": f"{SERVICES_FOLDER}:{_PATIENCE}"}
-        return here | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(pod.tmp), "HOME": "/nonexistent"} | found
+    def _environment(self, pod: Pod, template: PodTemplate) -> dict[str, str]:
+        found = {name: pod.placed(value) for name, value in template.environment(self.secrets).items()}
+        if found.get("HOST") in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            found["HOST"] = pod.ip  # all addresses of a pod are one
+        # What the image brings, and where this machine keeps it.
+        modules = [str(CHECKOUT / folder) for folder in template.image.python_path]
+        here = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PYTHONPATH": ":".join([*modules, str(_PATIENCE)]),
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(pod.tmp),
+            "HOME": "/nonexistent",
+            "LOCUST_MASTER_BIND_HOST": pod.ip,  # as HOST
+        }
+        return here | found
 
-    async def _launch(self, pod: Pod, command: tuple[str, ...]) -> None:
+    async def _launch(self, pod: Pod, template: PodTemplate) -> None:
+        command = tuple(pod.placed(word) for word in template.command(template.environment(self.secrets)))
         with (pod.folder / "log").open("ab") as log:
-            pod.process = await self._spawn(pod, command, log.fileno())
+            pod.process = await self._spawn(pod, template, command, log.fileno())
 
-    async def _spawn(self, pod: Pod, command: tuple[str, ...], output: int) -> subprocess.Process:
-        program = [str(Path(sys.executable).parent / "telemed")] if command[0] == "telemed" else [command[0]]
+    async def _spawn(
+        self, pod: Pod, template: PodTemplate, command: tuple[str, ...], output: int
+    ) -> subprocess.Process:
         # The script of the checkout's environment may belong to another checkout; the module is this one's.
-        ours = [sys.executable, "-m", "telemed.cli"] if command[0] == "telemed" else program
+        ours = [sys.executable, "-m", "telemed.cli"] if command[0] == "telemed" else [command[0]]
         whole = [*ours, *command[1:]]
         if can_confine():
-            whole = confined(whole, user=pod.template.user, writable=pod.tmp, stage=pod.folder / "stage")
+            hosts = pod.folder / "hosts"
+            hosts.write_text("".join(f"{ip} {name}\n" for name, ips in self._known().items() for ip in ips))
+            stage = pod.folder / "stage"
+            whole = confined(whole, user=template.user, writable=pod.writable, hosts=hosts, stage=stage)
         return await asyncio.create_subprocess_exec(
             *whole,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=self._environment(pod),
-            cwd="/",
+            env=self._environment(pod, template),
+            cwd=CHECKOUT / template.image.work_folder,
             start_new_session=True,
         )
 
+    def _known(self) -> dict[str, list[str]]:
+        return {"localhost": ["127.0.0.1"]} | self.names
+
     async def _live(self, pod: Pod) -> None:
         while True:
-            await self._launch(pod, pod.template.command)
+            await self._launch(pod, pod.template)
             assert pod.process is not None
             watching = asyncio.create_task(self._watch(pod))
             ending = asyncio.create_task(pod.process.wait())

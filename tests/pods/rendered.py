@@ -4,15 +4,28 @@ Nothing here has a default of ours. A field that the chart leaves out has the on
 """
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.charts.rendering import Object, render_objects
 
-Secrets = Mapping[str, Mapping[str, str]]  # by name, then by key
-# The services' image: what its entry point is (services/Dockerfile).
-ENTRY_POINT = ("telemed",)
+Secrets = Mapping[str, Mapping[str, str]]  # by name, then by key; ConfigMaps as well
+_REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")  # to a variable, in a command or an argument
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image says of itself, with its folders where they are in the checkout."""
+
+    entry_point: tuple[str, ...]
+    python_path: tuple[str, ...]
+    work_folder: str = "/"
+
+
+SERVICES = Image(("telemed",), ("services",))  # services/Dockerfile
+LOAD = Image(("python", "-m", "telemed_load"), ("load-tests", "services"), ".")  # load-tests/kubernetes/Dockerfile
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class PodTemplate:
     """A pod as rendered, with one container of ours."""
 
     spec: Object
+    image: Image = SERVICES
 
     @property
     def container(self) -> Object:
@@ -51,9 +65,14 @@ class PodTemplate:
         return found
 
     @property
-    def command(self) -> tuple[str, ...]:
+    def before(self) -> "list[PodTemplate]":
+        """Give what runs to its end before it: its init containers, each as a pod of its own."""
+        return [replace(self, spec=self.spec | {"containers": [one]}) for one in self.spec.get("initContainers", ())]
+
+    def command(self, environment: Mapping[str, str]) -> tuple[str, ...]:
         """Give what is executed: the image's entry point, unless the chart says otherwise, and the arguments."""
-        return (*(self.container.get("command") or ENTRY_POINT), *self.container.get("args", ()))
+        words = (*(self.container.get("command") or self.image.entry_point), *self.container.get("args", ()))
+        return tuple(_REFERENCE.sub(lambda found: environment.get(found[1], found[0]), word) for word in words)
 
     @property
     def grace_seconds(self) -> float:
@@ -88,7 +107,9 @@ class PodTemplate:
         Raises:
             LookupError: a Secret or a key of it is missing: the pod does not start.
         """
-        found = {}
+        found: dict[str, str] = {}
+        for source in self.container.get("envFrom", ()):
+            found |= secrets[source["configMapRef"]["name"]]
         for variable in self.container.get("env", ()):
             if "value" in variable:
                 found[variable["name"]] = str(variable["value"])

@@ -50,7 +50,7 @@ class TelemedMember(Member):
         self._guard = guard
 
     def _launch(self) -> Running:
-        arguments = template(self.role).command[1:]
+        arguments = template(self.role).command(self.environment)[1:]
         return Program(
             self.name,
             [sys.executable, "-m", "telemed.cli", *arguments],
