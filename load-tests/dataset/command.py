@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,6 +21,8 @@ from dataset.tokens import Mint, RoleName, bearers, owner_connection
 from telemed.auth.passwords.hashing import PasswordHashes
 from telemed.auth.passwords.rules import normalised_password
 from telemed.kernel.settings import Settings, SettingsProblem, load_settings
+from telemed_load.problems import LoadProblem
+from telemed_load.settings_file import settings_from
 
 SEED = 1
 _PERCENT_PER_LINE = 20  # in place of a bar, where the output is a file or a CI log
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_stoppable(_load if options.command == "load" else _people, options))
     except PlanProblem as problem:
         return _refused(str(problem), code=2)
-    except (loading.LoadProblem, SettingsProblem) as problem:
+    except (loading.LoadProblem, SettingsProblem, LoadProblem) as problem:
         return _refused(str(problem), code=1)
     except asyncio.CancelledError:
         return _refused("Stopped; the database is as it was before.", code=1)
@@ -44,7 +47,7 @@ async def _stoppable(
     command: Callable[[argparse.Namespace, Settings], Awaitable[int]], options: argparse.Namespace
 ) -> int:
     """Run the command; signals end it where it waits, so that the connection is closed in order."""
-    running = asyncio.ensure_future(command(options, _settings()))
+    running = asyncio.ensure_future(command(options, _settings(options.secret)))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     return await running
@@ -57,16 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--slots", required=True, help="1e3 to 1e7; doctors and patients follow from it.")
     load.add_argument("--seed", type=int, default=SEED, help="The same seed gives the same data on the same day.")
     load.add_argument("--beside", action="store_true", help="Load although there are people already.")
+    load.add_argument("--once", action="store_true", help="Where this seed's people are there already, that is fine.")
     people = commands.add_parser("people", help="Write people with tokens, one JSON object a line.", epilog=_EPILOG)
     people.add_argument("--role", choices=("patient", "doctor", "admin"), default="patient")
     people.add_argument("--count", type=int, default=100, help="At most so many.")
     people.add_argument("--skip", type=int, default=0, help="Leave out so many.")
     people.add_argument("--seed", type=int, default=None, help="Of this seed; of every one if not given.")
+    for command in (load, people):
+        command.add_argument("--secret", type=Path, help="A file of variables (.telemed/platform.env) to read instead.")
     return parser
 
 
-def _settings() -> Settings:
-    settings = load_settings()
+def _settings(secret: Path | None) -> Settings:
+    settings = load_settings() if secret is None else settings_from(secret)
     if settings.environment == "production":
         raise SettingsProblem("Load-test data are refused: ENVIRONMENT is production, and their password is public.")
     return settings
@@ -77,8 +83,14 @@ async def _load(options: argparse.Namespace, settings: Settings) -> int:
     hashes = PasswordHashes(settings.secret, cost=settings.bcrypt_cost)
     password_hash = hashes.make(normalised_password(PASSWORD))  # once: it takes a quarter of a second
     begun = time.monotonic()
-    with _progress(loading.steps(plan)) as report:
-        loaded = await loading.load(settings.owner_database, plan, password_hash, report, beside=options.beside)
+    try:
+        with _progress(loading.steps(plan)) as report:
+            loaded = await loading.load(settings.owner_database, plan, password_hash, report, beside=options.beside)
+    except loading.AlreadyThere as already:
+        if not options.once:
+            raise
+        print(already)
+        return 0
     counts = ", ".join(f"{count:,} {table.partition('.')[2]}" for table, count in loaded.counts.items())
     print(f"Loaded in {time.monotonic() - begun:.1f} s: {counts}.")
     print(f"Everybody's password is {PASSWORD!r}; for example of {email('patient', 0, plan.seed)}.")

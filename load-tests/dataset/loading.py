@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from dataset.cast import email
 from dataset.plan import Plan
 from dataset.rows import COLUMNS, People, Row, Rows, doctor_rows, people_rows
 from telemed.kernel.ids import uuid7
@@ -57,6 +58,10 @@ class LoadProblem(Exception):
     """The data set cannot be loaded; the message is the sentence that the operator sees."""
 
 
+class AlreadyThere(LoadProblem):
+    """The seed's people are in the database, of this load or an earlier one."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """How much there is now."""
@@ -73,6 +78,7 @@ async def load(owner_dsn: str, plan: Plan, password_hash: str, report: Report, *
     """Load the data set; *beside* allows that there are people already.
 
     Raises:
+        AlreadyThere: nothing was changed.
         LoadProblem: the database is not migrated, not empty, or being loaded by somebody else.
     """
     connection = await _connected(owner_dsn)
@@ -84,7 +90,7 @@ async def load(owner_dsn: str, plan: Plan, password_hash: str, report: Report, *
         for table in COLUMNS:
             await connection.execute(f"VACUUM {table}")
     except asyncpg.UniqueViolationError as error:
-        raise LoadProblem(f"The people of seed {plan.seed} are there already; take another --seed.") from error
+        raise AlreadyThere(_already_there(plan)) from error
     except asyncpg.LockNotAvailableError as error:
         raise LoadProblem("The tables are in use; stop what uses them, or try again.") from error
     finally:
@@ -126,9 +132,18 @@ async def _require_ready(connection: asyncpg.Connection, plan: Plan, *, beside: 
         raise LoadProblem("The database is not at this version's revision; run `telemed migrate` first.")
     if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOAD_LOCK):
         raise LoadProblem("Another load of this database is running.")
+    # Known before anything is taken away, for which the services would have to wait.
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM auth.users WHERE email = $1)", email("patient", 0, plan.seed)
+    ):
+        raise AlreadyThere(_already_there(plan))
     for table in COLUMNS:
         if not beside and await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})"):
             raise LoadProblem(f"The database is not empty: {table} has rows. To load beside them, say --beside.")
+
+
+def _already_there(plan: Plan) -> str:
+    return f"The people of seed {plan.seed} are there already; take another --seed."
 
 
 async def _fill(connection: asyncpg.Connection, plan: Plan, password_hash: str, report: Report) -> dict[str, int]:

@@ -55,6 +55,47 @@ async def test_load_and_people_work_from_the_command_line(settings: Settings, ow
     assert all(doctor["access_token"] and doctor["refresh_token"] for doctor in doctors)
 
 
+async def test_once_is_content_with_what_is_there(settings: Settings, owner: asyncpg.Connection) -> None:
+    """What a Job of the cluster says each time; without it, the same is refused."""
+    for _ in range(2):
+        load = await run(settings, "load", "--slots", "1e3", "--beside", "--once")
+        assert load.code == 0, load.errors
+    before = await count_rows(owner)
+    again = await run(settings, "load", "--slots", "1e3", "--beside")
+
+    assert "are there already" in load.output
+    assert (again.code, "are there already" in again.errors) == (1, True)
+    assert await count_rows(owner) == before
+    assert before["booking.slots"] == 1000
+
+
+async def test_who_is_there_is_seen_before_anybody_has_to_wait(settings: Settings, owner: asyncpg.Connection) -> None:
+    """A load of many takes indexes away first, for which it locks the tables; not where it has nothing to do."""
+    await run(settings, "load", "--slots", "1e3", "--beside", "--once")
+
+    async with owner.transaction():  # somebody who is at work
+        await owner.execute("LOCK TABLE booking.slots IN ROW EXCLUSIVE MODE")
+        again = await run(settings, "load", "--slots", "6e4", "--beside", "--once")
+
+    assert (again.code, "are there already" in again.output) == (0, True), again.errors
+
+
+async def test_the_platform_may_be_told_by_a_file(
+    settings: Settings, owner: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """As `make load SECRET=…` takes one; what the environment says does not count then."""
+    secret = tmp_path / "platform.env"
+    secret.write_text("".join(f"{name}={value}\n" for name, value in environment_of(settings).items()))
+    elsewhere = settings.model_copy(update={"owner_database_url": None, "database_url": None})
+
+    load = await run(elsewhere, "load", "--slots", "1e3", "--secret", str(secret))
+    missing = await run(settings, "people", "--secret", str(tmp_path / "none"))
+
+    assert load.code == 0, load.errors
+    assert (missing.code, "cannot be read" in missing.errors) == (1, True)
+    assert (await count_rows(owner))["booking.slots"] == 1000
+
+
 @pytest.mark.parametrize("arguments", [("--slots", "12"), ("--slots", "lots"), ("--slots", "1e3", "--seed", "-1"), ()])
 async def test_what_cannot_be_made_is_refused_as_misuse(
     arguments: tuple[str, ...], settings: Settings, owner: asyncpg.Connection
