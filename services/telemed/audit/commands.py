@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from telemed.audit.chain.operations import make_checkpoint
 from telemed.audit.proof.checkpoint_file import read_checkpoints
-from telemed.audit.proof.lines import Unreadable
+from telemed.audit.proof.lines import STANDARD_OUTPUT, Unreadable
 from telemed.audit.proof.log_file import read_log
 from telemed.audit.proof.operations import (
     Disagreement,
@@ -47,14 +47,18 @@ SinceSeq = Annotated[int, typer.Option(min=1, help="Leave out what stands before
 
 
 @audit_app.command()
-def export(out: Annotated[Path, typer.Option(help="File to write, as JSON lines.")], since_seq: SinceSeq = 1) -> None:
+def export(
+    out: Annotated[Path, typer.Option(help="File to write, as JSON lines; `-`: standard output.")],
+    since_seq: SinceSeq = 1,
+) -> None:
     """Write the trail, in the order of its chain, with every hash."""
 
     async def run() -> int:
         async with _auditing() as resources:
             return await export_log(resources.db, out, since_seq=since_seq)
 
-    typer.echo(f"{_run(run())} records written to {out}")
+    written = _run(run())
+    typer.echo(f"{written} records written to {out}", err=out == STANDARD_OUTPUT)
 
 
 @audit_app.command()

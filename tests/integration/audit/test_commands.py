@@ -128,6 +128,17 @@ async def test_an_untouched_trail_verifies(owner: asyncpg.Connection, worker: Re
         assert result.stdout.splitlines()[1].startswith("3 newer records")
 
 
+@pytest.mark.usefixtures("attacker")
+async def test_an_export_goes_through_a_pipe(telemed: Telemed, tmp_path: Path) -> None:
+    """Out of a pod, in which nothing can be written: what is said besides goes elsewhere."""
+    await telemed("export", "--out", "log.jsonl")
+    result = await telemed("export", "--out", "-")
+    assert result.exit_code == 0
+    assert result.stdout_bytes == (tmp_path / "log.jsonl").read_bytes()
+    assert result.stderr == f"{SIZE} records written to -\n"
+    assert sorted(files_in(tmp_path)) == ["cp.jsonl", "log.jsonl"]
+
+
 CHANGES = (
     "action = 'thing.changed'",
     "actor_id = NULL",

@@ -14,7 +14,7 @@ from telemed.audit.chain.operations import row_canonical
 from telemed.audit.chain.queries import CheckpointRow, Link
 from telemed.audit.chain.rules import record_hash
 from telemed.audit.proof.checkpoint_file import Checkpoint, read_checkpoints
-from telemed.audit.proof.lines import read_lines, replaced
+from telemed.audit.proof.lines import read_lines, replaced, written
 from telemed.audit.proof.log_file import log_line
 from telemed.audit.proof.retired import RetiredRecords
 from telemed.audit.proof.rules import Entry, Finding
@@ -29,9 +29,9 @@ class Disagreement(Exception):
 
 
 async def export_log(db: Database, path: Path, *, since_seq: int) -> int:
-    """Write the log from this place on into a file; returns how many records."""
+    """Write the log from this place on into a file, or to standard output (`-`); returns how many records."""
     count = 0
-    with replaced(path) as file:
+    with written(path) as file:
         async for row in _log(db, since_seq):
             link = Link(row.seq, row.record_id, row.record_hash, row.chain_hash)
             file.write(log_line(link, row_canonical(row)))
