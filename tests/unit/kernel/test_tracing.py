@@ -12,9 +12,11 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.util.http import sanitize_method
 from pydantic import SecretStr
 from tests.support.events import LoggedEvents
 
+from telemed.kernel.http.request_metrics import method_label
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.budget import Budget
 from telemed.kernel.telemetry.context import Trace, begin_trace
@@ -22,7 +24,7 @@ from telemed.kernel.telemetry.export import QUEUE, AnySpan, BoundedProcessor, Wa
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.kernel.telemetry.noted import NotedSpan
 from telemed.kernel.telemetry.otlp import encoded
-from telemed.kernel.telemetry.rendering import Done
+from telemed.kernel.telemetry.rendering import Done, done_request
 from telemed.kernel.telemetry.spans import Kind, look_at, look_away, span
 from telemed.kernel.telemetry.tracing import Tracing
 
@@ -100,6 +102,14 @@ async def test_a_request_of_which_only_the_end_was_noted_is_a_span(
         "telemed.request_id": "r1",
         "error.type": "503",
     }
+
+
+def test_a_method_that_http_does_not_know_is_called_as_the_instrumentation_calls_it() -> None:
+    """By whether it is sampled one span or the other is made, and a client can send any word."""
+    trace = begin_trace(traceparent=None, request_id=None)
+    done = done_request(("request.answered", trace, method_label("BREW"), "/a/{id}", "405", "https", 0.25, 1e9))
+    assert done.name == "HTTP /a/{id}"
+    assert done.attributes["http.request.method"] == sanitize_method("BREW") == "_OTHER"
 
 
 async def test_without_a_destination_no_request_is_kept(metrics: Metrics) -> None:

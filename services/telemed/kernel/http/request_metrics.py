@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from telemed.kernel.http.route_table import Place
+from telemed.kernel.telemetry.answered import OTHER_METHOD
 from telemed.kernel.telemetry.metrics import Metrics
 from telemed.kernel.telemetry.tallies import Tally, Timing
 
@@ -63,7 +64,7 @@ class RequestMetrics:
 
 def method_label(method: str) -> str:
     """Give the method, if it is one that HTTP knows."""
-    return method if method in METHODS else "other"
+    return method if method in METHODS else OTHER_METHOD
 
 
 def traffic_label(user_agent: bytes | None) -> str:
