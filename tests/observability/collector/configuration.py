@@ -1,7 +1,7 @@
 """The collector's configuration as the collector reads it: files laid over each other, variables filled in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,16 @@ def way(document: Document, receiver: str) -> list[str]:
             for exporter in pipeline["exporters"]:
                 passed += way(document, exporter)
     return passed
+
+
+def keys(document: Any) -> Iterator[str]:
+    """Give every key at any depth."""
+    if isinstance(document, dict):
+        yield from document
+        document = list(document.values())
+    if isinstance(document, list):
+        for part in document:
+            yield from keys(part)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Document:

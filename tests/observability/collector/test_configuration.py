@@ -13,6 +13,7 @@ from tests.observability.collector.configuration import (
     WITHOUT_KUBERNETES,
     Document,
     documented,
+    keys,
     pipelines,
     read,
     used,
@@ -33,6 +34,10 @@ SHAPES = {
 # Names that the Collector gave up in 2026; it still takes them, and warns with every start.
 # Source: open-telemetry/opentelemetry-collector #14396, opentelemetry-collector-contrib #45339.
 FORMER = {"otlphttp", "k8sattributes", "spanmetrics", "loadbalancing", "prometheusremotewrite"}
+
+# Settings that are gone: an unknown one ends the start.
+# Source: opentelemetry-collector-contrib #50539 (0.160).
+GONE = {"deployment_name_from_replicaset"}
 
 
 @pytest.fixture(params=SHAPES)
@@ -60,6 +65,11 @@ def test_the_names_are_those_of_today(shape: Document) -> None:
     names = {name.partition("/")[0] for kind in KINDS for name in shape.get(kind, {})}
     assert not names & FORMER
     assert "otlp" not in shape["exporters"]  # otlp_grpc; the receiver keeps its name
+
+
+def test_no_setting_is_one_that_is_gone(shape: Document) -> None:
+    """The Collector refuses to start with a key that it does not know."""
+    assert not GONE & set(keys(shape))
 
 
 def test_every_way_begins_with_the_bound_on_memory(shape: Document) -> None:
