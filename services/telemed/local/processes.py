@@ -96,12 +96,15 @@ class Running:
     def stop(self, within_seconds: float = 10.0) -> None:
         """Ask it to end, wait, then kill it; safe to call twice."""
         if not self.has_ended():
+            family = guard_script.family_of(self.pid)
             self.ask_to_stop()
+            guard_script.send_to(family, signal.SIGCONT)  # frozen children would not notice that it ends
             try:
                 self.process.wait(within_seconds)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            guard_script.send_to(family, signal.SIGKILL)
         self.guard.forget(self)
         self.pid_file.unlink(missing_ok=True)
 
@@ -229,12 +232,15 @@ def stop_leftover(pid_file: Path, markers: Sequence[str], stop_signal: signal.Si
 
     if pid is None or not is_ours():
         return False
+    family = guard_script.family_of(pid)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, stop_signal)
         os.kill(pid, signal.SIGCONT)  # a frozen process takes no other signal
+        guard_script.send_to(family, signal.SIGCONT)
         if not wait_until(lambda: not is_ours(), within_seconds=10):
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: not is_ours(), within_seconds=5)
+    guard_script.send_to(family, signal.SIGKILL)
     return True
 
 

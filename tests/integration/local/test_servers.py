@@ -5,39 +5,123 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests import servers
 from tests.integration.local.platform_process import processes_of
 
+from telemed.local.guard import family_of, send_to
 from telemed.local.postgres import start_postgres
-from telemed.local.processes import wait_until
+from telemed.local.processes import stop_leftover, wait_until
 from telemed.local.valkey import command, start_valkey
 
 STARTER = """
 import sys, time
 from tests import servers
-with servers.own_valkey() as valkey:
-    print(valkey.running.pid_file.parent, flush=True)
+with servers.own_{kind}() as server:
+    print(server.running.pid, server.running.pid_file.parent, flush=True)
     time.sleep(600)
 """
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
+PARENT = [sys.executable, "-c", f"import subprocess; subprocess.run({SLEEPER!r})"]
+
+
+@contextmanager
+def killed_run(kind: str) -> Iterator[tuple[int, Path]]:
+    """Give the server and the folder of a run that is killed when the context ends."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", STARTER.format(kind=kind)]
+    starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert starter.stdout is not None
+    with starter.stdout as stdout:
+        pid, _, folder = stdout.readline().strip().partition(" ")
+    try:
+        yield int(pid), Path(folder)
+    finally:
+        starter.kill()
+        starter.wait()
+
+
+def freeze(pid: int) -> dict[int, str]:
+    """Freeze a process and its children, as the drills freeze a whole server; give the children."""
+    os.kill(pid, signal.SIGSTOP)
+    family = family_of(pid)
+    assert family
+    send_to(family, signal.SIGSTOP)
+    return family
+
+
+def are_gone(family: dict[int, str]) -> bool:
+    """Tell whether none of them is left after a while; leave none."""
+    try:
+        return wait_until(lambda: not [pid for pid in family if is_alive(pid)], within_seconds=20)
+    finally:
+        send_to(family, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether it is there, and more than an entry that nobody has collected."""
+    state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout
+    return bool(state.strip()) and not state.startswith("Z")
 
 
 def test_a_killed_test_run_leaves_neither_server_nor_folder() -> None:
     """The guard cleans up after a process that had no time to do it."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    starter = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True, env=environment)
-    assert starter.stdout is not None
-    with starter.stdout as stdout:
-        folder = Path(stdout.readline().strip())
-    assert processes_of(folder)
-
-    starter.kill()
-    starter.wait()
+    with killed_run("valkey") as (_, folder):
+        assert processes_of(folder)
 
     assert wait_until(lambda: not processes_of(folder), within_seconds=20)
     assert wait_until(lambda: not folder.exists(), within_seconds=20)
+
+
+def test_a_run_that_is_killed_while_a_whole_server_is_frozen_leaves_nothing() -> None:
+    """The server's children have sessions of their own and would stay for ever: frozen, they miss its end."""
+    with killed_run("postgres") as (pid, folder):
+        family = freeze(pid)
+
+    assert are_gone(family)
+    assert not is_alive(pid)
+    assert wait_until(lambda: not folder.exists(), within_seconds=20)
+
+
+def test_a_server_that_is_frozen_as_a_whole_stops_in_order() -> None:
+    """Its children are woken with it: it need not be killed, and none of them is left."""
+    with servers.own_postgres() as server:
+        family = freeze(server.running.pid)
+
+        server.running.stop(within_seconds=10)
+
+        assert (server.running.process.returncode, are_gone(family)) == (0, True)
+
+
+def test_the_children_of_a_frozen_leftover_go_with_it(tmp_path: Path) -> None:
+    """The next start of the platform would find them in its data folder otherwise."""
+    parent = subprocess.Popen(PARENT)
+    assert wait_until(lambda: bool(family_of(parent.pid)), within_seconds=10)
+    family = freeze(parent.pid)
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(f"{parent.pid}\n")
+
+    assert stop_leftover(pid_file, ["time.sleep(600)"], signal.SIGTERM)
+
+    parent.wait()
+    assert are_gone(family)
+
+
+def test_a_stranger_with_the_number_of_one_of_ours_is_left_alone() -> None:
+    """A number alone says nothing: who has it may have been started since."""
+    with subprocess.Popen(SLEEPER) as stranger:
+        ours = family_of(os.getpid())[stranger.pid]
+
+        send_to({stranger.pid: f"not {ours}"}, signal.SIGKILL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.2)
+
+        send_to({stranger.pid: ours}, signal.SIGKILL)
+        assert stranger.wait(10) == -signal.SIGKILL
 
 
 def test_a_frozen_cache_keeps_its_connections_but_does_not_answer() -> None:
