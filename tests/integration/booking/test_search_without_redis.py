@@ -77,6 +77,31 @@ async def test_everything_goes_on_while_redis_is_stopped(people: People, clinic:
     assert await open_slots(client, doctor) == [*slots[4:], more[0]["id"]]
 
 
+async def test_a_page_that_is_booked_while_it_is_loaded_leads_on(
+    people: People, clinic: Clinic, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is loaded to spare while Redis is away; who meets an empty page goes on to the slots after it."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 3)]
+    valkey.stop()
+    load = PageLoads.load
+
+    async def booked_meanwhile(*args: Any, **kwargs: Any) -> Any:  # as the method that it stands in for
+        loaded = await load(*args, **kwargs)
+        await patient.post("/booking/slots/book", {"slot_id": slots[0]})
+        return loaded
+
+    query: dict[str, Any] = {"doctor_id": doctor.id, "limit": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(PageLoads, "load", booked_meanwhile)
+        empty = (await people.nobody.get("/booking/slots/search", **query)).json()
+    assert empty["items"] == []
+    assert empty["next_cursor"] is not None
+
+    following = (await people.nobody.get("/booking/slots/search", cursor=empty["next_cursor"], **query)).json()
+    assert [item["id"] for item in following["items"]] == [slots[1]]
+
+
 async def test_a_frozen_redis_costs_little_time(people: People, clinic: Clinic, valkey: ValkeyServer) -> None:
     """Each question to it is bounded, and after a few the breaker stops asking."""
     doctor, (patient,) = await clinic.doctor(), await people.patients(1)

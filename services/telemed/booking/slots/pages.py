@@ -42,18 +42,21 @@ class Standing:
 class SlotPage:
     """Open slots in the order of time, of which *limit* are shown: the others take the places of those that go.
 
-    *has_more* says that the source has some beyond the last.
+    *has_more* says that the source has some beyond the last; *reached* is that one, once something was left out.
     """
 
     candidates: tuple[Candidate, ...]
     has_more: bool
     limit: int
     standing: Standing | None = None  # of a page that is as fetched from the shelf
+    reached: Candidate | None = None
 
     def without(self, gone: Collection[str], *, now: datetime) -> "SlotPage":
         """Leave out what is gone and what has begun."""
         kept = tuple(c for c in self.candidates if c.opening not in gone and c.starts_at > now)
-        return self if len(kept) == len(self.candidates) else replace(self, candidates=kept)
+        if len(kept) == len(self.candidates):
+            return self
+        return replace(self, candidates=kept, reached=self.reached or self.candidates[-1])
 
     @property
     def is_dry(self) -> bool:
@@ -63,8 +66,11 @@ class SlotPage:
     def render(self) -> bytes:
         """Give what is shown as JSON, with the cursor to those after it."""
         shown = self.candidates[: self.limit]
+        # Of a page that was booked while it was loaded, or cannot be loaded anew, nothing may be left. That there is no
+        # more, its client would read from a missing cursor, and go without the slots beyond it.
+        last = shown[-1] if shown else self.reached
         cursor = "null"
-        if shown and (self.has_more or len(self.candidates) > self.limit):
-            cursor = f'"{Cursor(shown[-1].starts_at, shown[-1].slot_id).encode()}"'
+        if last is not None and (self.has_more or len(self.candidates) > self.limit):
+            cursor = f'"{Cursor(last.starts_at, last.slot_id).encode()}"'
         items = ",".join(candidate.json for candidate in shown)
         return f'{{"items":[{items}],"next_cursor":{cursor}}}'.encode()
