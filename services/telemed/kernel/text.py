@@ -58,6 +58,14 @@ def _day(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
 
 
+def lowered(text: str) -> str:
+    """Write a text in lower case as PostgreSQL's `lower` does, so that what is compared with it can be equal.
+
+    Python lowers two letters otherwise: a sigma by its place in the word, and the dotted capital I to two characters.
+    """
+    return text.replace("Σ", "σ").replace("İ", "i").lower()
+
+
 def rfc3339(value: datetime) -> str:
     """Write an aware instant as RFC 3339 in UTC, microseconds only if there are any."""
     instant = value if value.tzinfo is UTC else value.astimezone(UTC)

@@ -1,10 +1,13 @@
 """Search: right at every moment, and from the cache most of the time."""
 
 import asyncio
+import sys
+import unicodedata
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from tests.support.clinic import Clinic, doctor_card
@@ -12,6 +15,7 @@ from tests.support.people import Caller, People
 
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.resources import Resources
+from telemed.kernel.text import lowered
 
 
 async def found(caller: Caller, **query: Any) -> list[str]:
@@ -61,6 +65,31 @@ async def test_filters_narrow_the_search(people: People, clinic: Clinic) -> None
     assert await found(search, specialization=field, language="nh") == []
     assert await found(search, specialization=field, doctor_id=cheap.id) == [one["id"]]
     assert await found(search, specialization=unique("nothing")) == []
+
+
+@pytest.mark.parametrize("field", ["ΚΑΡΔΙΟΛΟΓΟΣ", "İÇ HASTALIKLARI", "ΠΑΘΟΛΟΓΟΣ ΠΑΙΔΙΩΝ", "ГИНЕКОЛОГ"])
+async def test_a_specialization_is_found_in_every_script(people: People, clinic: Clinic, field: str) -> None:
+    """As its doctor wrote it, by search and in the directory; the database lowers some letters unlike Python."""
+    doctor = await clinic.doctor(specialization=field)
+    (slot,) = await clinic.slots(doctor)
+
+    assert slot["id"] in await found(people.nobody, specialization=field, limit=100)
+    assert slot["id"] in await found(people.nobody, specialization=field, language="en", limit=100)
+    booked = await (await people.patient()).post("/booking/slots/book", {"slot_id": slot["id"]})
+    assert booked.status_code == 201
+    assert slot["id"] not in await found(people.nobody, specialization=field, limit=100)
+    directory = await people.nobody.get("/booking/doctors", specialization=field, limit=100)
+    assert doctor.id in [item["id"] for item in directory.json()["items"]]
+
+
+async def test_every_letter_is_lowered_as_the_database_does_it(owner: asyncpg.Connection) -> None:
+    """Every one there is, alone and at a word's end."""
+    letters = [chr(n) for n in range(0x20, sys.maxunicode) if unicodedata.category(chr(n)) in {"Lu", "Lt", "Nl", "So"}]
+    words = letters + [f"A{letter}" for letter in letters]
+
+    assert await owner.fetchval("SELECT array_agg(lower(word)) FROM unnest($1::text[]) AS word", words) == [
+        lowered(word) for word in words
+    ]
 
 
 async def test_instants_may_have_any_offset(people: People, clinic: Clinic) -> None:

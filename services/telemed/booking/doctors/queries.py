@@ -14,6 +14,7 @@ from telemed.contracts.ids import DoctorId
 from telemed.contracts.people import seen_by_caller
 from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
+from telemed.kernel.text import lowered
 
 _COLUMNS = ", ".join(f"d.{name}" for name in SeenDoctor._fields)
 # Listed, and still a doctor: that is auth's to say, and holds at once.
@@ -107,8 +108,8 @@ def directory_place(
 ) -> tuple[str | None, str | None, datetime | None, UUID | None, int]:
     """Give the values of `LOOK_AT_DOCTORS`."""
     return (
-        specialization.lower() if specialization is not None else None,
-        language.lower() if language is not None else None,
+        lowered(specialization) if specialization is not None else None,
+        lowered(language) if language is not None else None,
         after.at if after else None,
         after.id if after else None,
         limit,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from telemed.booking.slots.schemas import SearchSlots
+from telemed.kernel.text import lowered
 
 _SCHEMA = 4  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
@@ -23,7 +24,7 @@ def scope_of(query: SearchSlots) -> str:
 
 def _specialization_scope(specialization: str) -> str:
     # Hashed: it is what somebody typed, and keys are no place for that.
-    return "spec:" + hashlib.sha256(specialization.lower().encode()).hexdigest()[:16]
+    return "spec:" + hashlib.sha256(lowered(specialization).encode()).hexdigest()[:16]
 
 
 def scopes_of_slots(doctor_id: UUID, *specializations: str) -> list[str]:

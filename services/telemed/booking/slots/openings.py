@@ -18,6 +18,7 @@ from uuid import UUID
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
+from telemed.kernel.text import lowered
 
 # Looking up each of so many doctors' next slots costs about what one page by time does, where one in a dozen matches.
 _FEW = 50
@@ -142,7 +143,7 @@ def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterato
         yield "s.doctor_id = {}::uuid", (wanted.doctor_id,)
     elif wanted.specialization is not None and way is not Way.BY_DOCTOR:
         # A copy, for its index; the doctor's own is asked for all the same.
-        yield "s.specialization_key = {}::text", (wanted.specialization.lower(),)
+        yield "s.specialization_key = {}::text", (lowered(wanted.specialization),)
     if wanted.starts_before is not None:
         yield "s.starts_at < {}::timestamptz", (wanted.starts_before,)
     if after is not None:
@@ -151,9 +152,9 @@ def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterato
 
 def _about_doctors(wanted: SearchSlots) -> Iterator[_Condition]:
     if wanted.specialization is not None:
-        yield "lower(d.specialization) = {}::text", (wanted.specialization.lower(),)
+        yield "lower(d.specialization) = {}::text", (lowered(wanted.specialization),)
     if wanted.language is not None:
-        yield "{}::text = ANY (lower(d.languages::text)::text[])", (wanted.language.lower(),)
+        yield "{}::text = ANY (lower(d.languages::text)::text[])", (lowered(wanted.language),)
     if wanted.max_fee_minor is not None:
         yield "d.fee_minor <= {}::bigint", (wanted.max_fee_minor,)
 

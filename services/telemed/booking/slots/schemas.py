@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from telemed.booking.doctors.schemas import DOCTOR_CARD_EXAMPLE, DoctorCard, Language
 from telemed.booking.slots.models import Slot, SlotStatus
 from telemed.kernel.paging import MAX_LIMIT, CursorText
-from telemed.kernel.text import Instant, Line80, QueryInstant
+from telemed.kernel.text import Instant, Line80, QueryInstant, lowered
 
 _SLOT_ID = "0198f3c2-8b21-7d4f-8a65-4a2d6c8e3fa1"
 _DOCTOR_ID = "0198f3c2-7a10-7c3e-9a54-3f1c5b7d2e90"
@@ -90,7 +90,7 @@ class FoundSlots(BaseModel):
 
 
 def _lowered(value: str | None) -> str | None:
-    return value.lower() if value is not None else None
+    return lowered(value) if value is not None else None
 
 
 class SearchSlots(BaseModel):
