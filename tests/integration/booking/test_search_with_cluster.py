@@ -146,6 +146,26 @@ def key_count(node: RedisNode) -> str:
     return node.command("DBSIZE")
 
 
+async def test_a_node_that_is_away_hides_no_slot_on_the_others(
+    people: People, clinic: Clinic, cluster: RedisCluster, resources: Resources
+) -> None:
+    """What moving an appointment takes and what it gives back are told apart: where both can be heard, both are."""
+    away = cluster.primary_of("{all}")
+    while cluster.primary_of(f"{{{scope_of(doctor := await clinic.doctor())}}}") is away:
+        pass
+    slots = [slot["id"] for slot in await clinic.slots(doctor, 3)]
+    patient, client = await people.patient(), people.nobody.client
+    booked = await patient.post("/booking/slots/book", {"slot_id": slots[0]})
+    assert await open_slots(client, doctor) == slots[1:]
+
+    cluster.replica_of(away).kill()
+    away.kill()
+    moved = await patient.post(f"/booking/appointments/{booked.json()['id']}/reschedule", {"slot_id": slots[1]})
+
+    assert moved.status_code == 200
+    assert await open_slots(client, doctor) == [slots[0], slots[2]]
+
+
 async def test_losses_at_random_moments_bring_no_slot_back(
     platform_processes: Platform, live_people: People, live_clinic: Clinic, store: ValkeyServer | RedisCluster
 ) -> None:

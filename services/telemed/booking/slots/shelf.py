@@ -108,11 +108,12 @@ class SlotShelf:
 
     async def note_change(self, change: SlotChange) -> None:
         """Tell search what an acknowledged change did; a Redis that does not answer is passed over."""
-        with _passed_over():
-            if change.gone is not None:
+        if change.gone is not None:
+            with _passed_over():
                 await self.write_gone([change.gone])
-            if change.back is not None:
-                await self.write_renewal(change.back.doctor_id, change.back.specialization)
+        # Also when that failed: in a cluster it may be only for pages that are elsewhere.
+        if change.back is not None:
+            await self.renew(change.back.doctor_id, change.back.specialization)
 
     async def write_gone(self, gone: Iterable[GoneSlot]) -> None:
         """Make openings disappear.
