@@ -153,11 +153,15 @@ class Work:
         after: Callable[[], Awaitable[None]] | None,
         after_replay: Callable[[Reply], Awaitable[None]] | None,
     ) -> Response:
+        is_success_again = reply.is_replayed and reply.status < 300
+        if is_success_again:
+            # To replay is to read. Whoever wrote it may have been told that nobody knows whether replicas have it.
+            await self.resources.db.confirm()
         # Also after a replay: the first reply, with its token, may have been lost on its way.
         await self.resources.reads.note_write()
         if after is not None and not reply.is_replayed:
             await after()
-        if after_replay is not None and reply.is_replayed and reply.status < 300:
+        if after_replay is not None and is_success_again:
             await after_replay(reply)
         return reply.response()
 

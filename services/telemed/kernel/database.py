@@ -55,6 +55,8 @@ MAX_ATTEMPTS = 5
 COMMIT_TIMEOUT_SECONDS = 8.0
 # A failover takes seconds; whoever is told to come back sooner would only be told again.
 _RETRY_WHILE_DOWN = timedelta(seconds=2)
+# The least that makes a COMMIT wait: a word in the write-ahead log, and no row anywhere.
+_MARK = "SELECT FROM pg_logical_emit_message(true, 'telemed.confirm', '')"
 
 
 class _LostRace(Exception):
@@ -149,6 +151,21 @@ class Database:
             require_time(pause)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable")
+
+    async def confirm(self) -> None:
+        """Wait until all that is committed by now is as durable as what this writes: on a replica, where one is asked.
+
+        Who only reads waits for no replica, and may see what no replica has: of a transaction whose own wait was cut
+        short, as its connection was ended or its server started anew.
+
+        Raises:
+            As `transact`.
+        """
+
+        async def mark(direct: Direct) -> None:
+            direct.change_at_the_end(_MARK)
+
+        await self.transact_directly(mark)
 
     async def read(
         self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
