@@ -5,6 +5,7 @@ import contextlib
 import json
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 from tests.support.people import People
 from tests.support.platform import Platform
@@ -15,6 +16,7 @@ ENDS_WITHIN_SECONDS = 10.0
 HEAD = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BODY = b'{"email": "asha.rao@example.com", "password": "nobody knows this password"}'
 LENGTH = b"Content-Length: %d\r\n\r\n" % len(BODY)
+TRAILERS = (b"X-Large: " + b"a" * 1_000 + b"\r\n") * 8_000
 REFUSED = {
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "HTTP/0.9": b"GET /\r\n\r\n",
@@ -37,6 +39,9 @@ REFUSED = {
     "thirty headers of a megabyte": HEAD + (b"X-Large: " + b"a" * 1_000_000 + b"\r\n") * 30 + LENGTH + BODY,
     "headers a little too large": HEAD + b"X-Large: " + b"a" * MAX_HEADER_BYTES + b"\r\n" + LENGTH + BODY,
     "half a body": HEAD + LENGTH + BODY[:20],
+    "trailers without an end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + TRAILERS,
+    "one trailer without an end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Large: " + b"a" * 8_000_000,
+    "a chunk's extension without an end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x=" + b"a" * 8_000_000,
 }
 
 
@@ -47,15 +52,16 @@ async def served(platform_processes: Platform) -> Platform:
     return platform_processes
 
 
-async def exchange(port: int, sent: bytes) -> bytes:
-    """Send the bytes, say that there are no more, and read to the end."""
+async def exchange(port: int, sent: bytes, *, stays: bool = False) -> bytes:
+    """Send the bytes, say that there are no more, unless the client *stays* for its answer, and read to the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         # A server that has seen enough hangs up while we still talk; what counts is what it said.
         with contextlib.suppress(ConnectionError):
             writer.write(sent)
             await writer.drain()
-            writer.write_eof()
+            if not stays:
+                writer.write_eof()
         received = b""
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(ENDS_WITHIN_SECONDS):
@@ -96,6 +102,46 @@ async def test_what_cannot_be_parsed_is_answered_with_a_problem(served: Platform
     assert b"content-type: application/problem+json" in head
     assert b"x-request-id: " in head
     assert json.loads(body)["status"] == status
+
+
+async def test_trailers_behind_an_answer_are_not_kept(served: Platform) -> None:
+    """Who was answered without their body being read has no way to fill the memory."""
+    (process,) = served.processes
+    assert process.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 404")
+    with pytest.raises(ConnectionError):
+        await talk_on(writer)
+    writer.close()
+
+
+async def talk_on(writer: asyncio.StreamWriter) -> None:
+    """Send trailers for as long as they are taken."""
+    async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+        while True:
+            writer.write(TRAILERS)
+            await writer.drain()
+
+
+async def test_a_trailer_is_no_header(
+    platform_processes: Platform, live_people: People, owner: asyncpg.Connection
+) -> None:
+    """What a proxy has not seen among the headers says neither who calls nor from where."""
+    (process,) = await platform_processes.serve("all", TRUSTED_PROXIES="127.0.0.1")
+    assert process.port is not None
+    patient = await live_people.patient()
+    chunked = b"Host: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nX-Forwarded-For: 203.0.113.7\r\n"
+    trailers = b"Authorization: Bearer %s\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n" % str(patient.token).encode()
+
+    logout = b"POST /auth/logout HTTP/1.1\r\n" + chunked + b"\r\n0\r\n" + trailers
+    login = HEAD + chunked + b"\r\n%x\r\n%s\r\n0\r\n" % (len(BODY), BODY) + trailers
+
+    assert (await exchange(process.port, logout, stays=True)).startswith(b"HTTP/1.1 401 ")
+    assert (await patient.get("/auth/me")).status_code == 200
+    assert (await exchange(process.port, login, stays=True)).startswith(b"HTTP/1.1 401 ")
+    addresses = await owner.fetch("SELECT client_address FROM audit.records WHERE action = 'session.login'")
+    assert [row["client_address"] for row in addresses] == ["203.0.113.7"]
 
 
 async def test_headers_that_never_end_are_given_up(served: Platform) -> None:

@@ -74,6 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unfinished_bytes = 0  # of it, without the piece in which it began
         self._pieces_bytes = 0  # of all pieces in which it is, before the one that is being read
         self._piece_bytes = 0
+        self._frame_bytes = 0  # what came since bytes of a body did: extensions of chunks, and trailers
         self._headers_due: asyncio.TimerHandle | None = None
         # What is being served. Not uvicorn's `cycle`, which of pipelined requests is the last that was read.
         self._serving: RequestResponseCycle | None = None
@@ -86,6 +87,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._piece_bytes = len(data)
         super().data_received(data)
         if self._unfinished is None:
+            self._bound_frame()
             return
         if self._headers_due is None:
             # Only now: almost all headers come in one piece, and a timer would cost them more than reading them.
@@ -104,14 +106,39 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._heads += 1
         self._unfinished, self._unfinished_bytes, self._pieces_bytes = self._heads, 0, 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header. A field behind the body, a trailer, is none and goes nowhere.
+
+        uvicorn takes it for one (RFC 9110, section 6.5.1, forbids that): behind the back of a proxy that has looked at
+        the headers, it could say who calls (`Authorization`) and from where (`X-Forwarded-For`).
+        """
+        if self._unfinished is not None:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Note that the body goes on."""
+        self._frame_bytes = -self._piece_bytes
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """Hand the request over, unless its headers came too large in one piece."""
         self._stop_clock()
+        self._frame_bytes = -self._piece_bytes
         # They cannot be larger than what they came in.
         if self._pieces_bytes + self._piece_bytes > MAX_HEADER_BYTES and self._head_bytes() > MAX_HEADER_BYTES:
             self._refuse(RequestHeadersTooLarge())
         else:
             super().on_headers_complete()
+
+    def _bound_frame(self) -> None:
+        """Refuse what grows around a body and is no body: its bound does not count that, and the parser may keep it."""
+        self._frame_bytes += self._piece_bytes
+        if self._frame_bytes <= MAX_HEADER_BYTES:
+            return
+        if self._serving is not None and self._serving.response_started:
+            self.transport.close()
+        else:
+            self._refuse(RequestHeadersTooLarge())
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
