@@ -5,6 +5,8 @@ from datetime import timedelta
 
 from telemed.kernel.problems import Problem
 
+# One sentence, whatever was wrong: what differs would tell.
+WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
 _BEARER: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="telemed"'}
 
 

@@ -1,5 +1,6 @@
 """`telemed admin create`: the first administrator."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -7,12 +8,23 @@ import asyncpg
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlmodel.ext.asyncio.session import AsyncSession
 from tests.integration.auth.conftest import PASSWORD, Account, new_email
 from tests.support.commands import Finished, telemed
 from tests.support.databases import TestDatabase
 from tests.support.people import Caller
+from tests.support.waiting import until
 
+from telemed.auth.passwords.hashing import PasswordHashes
+from telemed.auth.users.administration import WantedAccount, ensure_account
+from telemed.contracts.roles import Role
+from telemed.kernel.acts import Act
+from telemed.kernel.resources import Resources
 from telemed.kernel.settings import Settings
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
 
 
 async def create(settings: Settings, email: str, *more: str, stdin: str = PASSWORD + "\n") -> Finished:
@@ -64,6 +76,39 @@ async def test_a_user_who_exists_is_promoted_and_gets_the_password(
     assert await role_after_login(home, account.email, password) == "admin"
     actions = await owner.fetch("SELECT action FROM audit.records WHERE entity_id = $1", UUID(account.id))
     assert {"user.set_password", "user.change_role"} <= {row["action"] for row in actions}
+
+
+async def test_a_login_under_way_does_not_outlive_its_password(
+    home: Caller, account: Account, resources: Resources, owner: asyncpg.Connection
+) -> None:
+    """Whoever logs in again and again with the old password has no session left either, and learns nothing by it."""
+    is_set, may_end = asyncio.Event(), asyncio.Event()
+    wanted = WantedAccount(account.email, "Asha Rao", new_password_hash(resources), Role.ADMIN)
+
+    async def set_and_wait(session: AsyncSession) -> None:
+        await ensure_account(session, Act(now=resources.clock.now()), wanted)
+        await session.flush()
+        is_set.set()
+        await may_end.wait()
+
+    setting = asyncio.create_task(resources.db.transact(set_and_wait))
+    await is_set.wait()
+    login = asyncio.create_task(home.post("/auth/login", account.right))
+    await until(lambda: owner.fetchval(WAITING))
+    may_end.set()
+    await setting
+
+    reply, later = await login, await home.post("/auth/login", account.right)
+
+    assert reply.status_code == 401, reply.text
+    assert reply.json()["detail"] == later.json()["detail"]
+    query = "SELECT outcome FROM audit.records WHERE action = 'session.login' AND entity_id = $1"
+    outcomes = await owner.fetch(query, UUID(account.id))
+    assert [row["outcome"] for row in outcomes] == ["failed", "failed"]
+
+
+def new_password_hash(resources: Resources) -> str:
+    return PasswordHashes(resources.settings.secret, cost=4).make("seven green ladders in the rain")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.auth.fingerprints import Fingerprints
 from telemed.auth.passwords.passwords import Passwords
-from telemed.auth.problems import InvalidCredentials, InvalidRefreshToken, TooManyAttempts
+from telemed.auth.problems import WRONG_CREDENTIALS, InvalidCredentials, InvalidRefreshToken, TooManyAttempts
 from telemed.auth.sealed_replies import sealed
 from telemed.auth.sessions.operations import accept_password, begin_login, fail_login, open_session, rotate
 from telemed.auth.throttling.operations import Attempt, Blocked
@@ -41,7 +41,11 @@ async def log_in(work: Work, email: str, password: str) -> Response:
     user = await _authenticate(work, email, password, attempt)
     once = sealed(work.once(caller=attempt.account.hex()), secret=resources.settings.secret, proof=password)
     lifetime = timedelta(seconds=resources.settings.refresh_token_seconds)
-    answer = await work.write(open_session, user, attempt, lifetime, gate, reply=TokenReply.of, once=once)
+    try:
+        answer = await work.write(open_session, user, attempt, lifetime, gate, reply=TokenReply.of, once=once)
+    except InvalidCredentials:  # it was set anew while it was compared
+        _count(work, "failed")
+        raise
     _count(work, "allowed")
     return answer
 
@@ -63,7 +67,7 @@ async def _authenticate(work: Work, email: str, password: str, attempt: Attempt)
     if challenge.user is None or not comparison.matches:
         await db.transact(fail_login, work.act, challenge.user)
         _count(work, "failed")
-        raise InvalidCredentials("The e-mail address or the password is wrong.")
+        raise InvalidCredentials(WRONG_CREDENTIALS)
     await db.transact(accept_password, work.act, challenge, comparison.upgraded_hash)
     return challenge.user
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.auth.fingerprints import Fingerprints
+from telemed.auth.problems import WRONG_CREDENTIALS, InvalidCredentials
 from telemed.auth.sessions import queries
 from telemed.auth.sessions.models import LoginSession
 from telemed.auth.sessions.rules import Verdict, verdict_on
@@ -62,7 +63,16 @@ async def accept_password(session: AsyncSession, act: Act, challenge: Challenge,
 async def open_session(
     session: AsyncSession, act: Act, user: User, attempt: Attempt, lifetime: timedelta, gate: TokenGate
 ) -> TokenPair:
-    """Begin a session for a user whose password was right."""
+    """Begin a session for a user whose password was right, if it is their password still.
+
+    Shares a lock of the user's row until the transaction ends. Whoever sets a password ends all sessions under that
+    row's lock (`administration.ensure_account`): of the two, the later one sees what the other did.
+
+    Raises:
+        InvalidCredentials: the password was set anew since it was compared.
+    """
+    if not await queries.has_password_of(session, user):
+        raise InvalidCredentials(WRONG_CREDENTIALS, denial=_login(user, "failed", "wrong-password"))
     opened = LoginSession(
         id=uuid7(), user_id=user.id, rotated_at=act.now, created_at=act.now, expires_at=act.now + lifetime
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -40,6 +40,16 @@ async def replace_hash(session: AsyncSession, *, user_id: UUID, stored: str, upg
     await session.execute(
         update(User).where(col(User.id) == user_id, col(User.password_hash) == stored).values(password_hash=upgraded)
     )
+
+
+async def has_password_of(session: AsyncSession, seen: User) -> bool:
+    """Tell whether the password that the user had when *seen* is theirs still; locks the row against changes.
+
+    A hash of today's cost in place of an older one is no new password, and no new version.
+    """
+    is_same = or_(col(User.version) == seen.version, col(User.password_hash) == seen.password_hash)
+    found = await session.scalar(select(is_same).where(col(User.id) == seen.id).with_for_update(read=True))
+    return bool(found)
 
 
 async def forget_sessions(session: AsyncSession, *, before: datetime, limit: int) -> int:
