@@ -257,6 +257,29 @@ async def test_who_has_lost_the_role_gets_no_replay(people: People, clinic: Clin
     assert lasting(await patient.post(BOOK, body, key="k")) == lasting(booked), "the refusal was not stored"
 
 
+@pytest.mark.parametrize("operation", [name for name in WRITES if "{id}" in name or "{appointment_id}" in name])
+async def test_a_former_doctor_gets_no_replay_of_a_patients_data(
+    operation: str, scenes: Scenes, people: People, owner: asyncpg.Connection
+) -> None:
+    """A doctor's right comes and goes with the office, for what was told before as well; the try is in the trail."""
+    scene, admin = await scenes.of(operation), await people.admin()
+    done = await send(scene, operation, key="k", caller=scene.doctor)
+    assert done.is_success, done.text
+    await admin.post("/auth/admin/role", {"user_id": scene.doctor.id, "role": "patient"})
+
+    refused = await send(scene, operation, key="k", caller=scene.doctor)
+
+    assert (refused.status_code, refused.json()["type"]) == (404, "not-found")
+    record = await owner.fetchrow(
+        "SELECT outcome, patient_id FROM audit.records WHERE request_id = $1", refused.headers["X-Request-ID"]
+    )
+    assert record is not None
+    assert tuple(record) == ("denied", UUID(scene.patient.id))
+    await admin.post("/auth/admin/role", {"user_id": scene.doctor.id, "role": "doctor"})
+    again = await send(scene, operation, key="k", caller=scene.doctor)
+    assert lasting(again) == lasting(done), "the refusal was not stored"
+
+
 async def test_who_has_logged_out_gets_no_replay(people: People, clinic: Clinic) -> None:
     """The token of an ended session opens nothing, not even what it once did."""
     patient = await people.patient()

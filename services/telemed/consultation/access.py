@@ -4,6 +4,8 @@ Whoever takes no part learns nothing: a consultation of others, and one that doe
 administrators too. The patient, who may see it but not conduct it, is told so with 403.
 """
 
+from collections.abc import Awaitable, Callable
+
 from telemed.contracts.appointments import (
     AnyAppointment,
     LockedAppointment,
@@ -49,6 +51,15 @@ async def locked_by_doctor(
     if part != "doctor":
         raise Forbidden("This is for the visit's doctor.", denial=_denial(action, consultation_id, appointment))
     return appointment
+
+
+def by_doctor_still(consultation_id: AppointmentId, *, action: str) -> Callable[[Direct, Act], Awaitable[None]]:
+    """Give the rule by which a change is told again under its key: to a doctor who is one still (`Work.repeating`)."""
+
+    async def require(direct: Direct, act: Act) -> None:
+        await locked_by_doctor(direct, act, consultation_id, action=action)
+
+    return require
 
 
 def _denial(action: str, consultation_id: AppointmentId, appointment: AnyAppointment | None) -> AuditEntry:

@@ -1,7 +1,7 @@
 """One request's way from a route into the database: as whom, under which key, in which transaction."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -28,6 +28,9 @@ T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 # What an operation looks like: a session, the act, then its own arguments.
 Operation = Callable[Concatenate[AsyncSession, Act, P], Awaitable[T]]
+
+# Raises what the caller is told instead; is given the transaction and the act, as an operation is.
+MayRepeat = Callable[[Any, Act], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ class Work:
     claims: Claims | None
     allowed: frozenset[Role]
     idempotency_key: str | None = None
+    may_repeat: MayRepeat | None = None
+
+    def repeating(self, may_repeat: MayRepeat) -> "Work":
+        """Give the same work, of which `write` tells a success again under its key only if this raises nothing.
+
+        For what shows a patient's data: whose it was when it was done may have no right to it any more.
+        """
+        return replace(self, may_repeat=may_repeat)
 
     async def look(self, wanted: Look[Body]) -> Response:
         """Answer with what a look shows, where a replica's state will do if it has the client's own writes.
@@ -107,10 +118,15 @@ class Work:
         """
         once = once or self.once()
         result: list[T] = []
+        is_repeat = False
 
         async def whole(transaction: Any) -> Reply:  # what the operation takes
+            nonlocal is_repeat
             act, stored = await self._come_in(transaction, once)
+            is_repeat = stored is not None
             if stored is not None:
+                if self.may_repeat is not None and stored.status < 300:
+                    await self.may_repeat(transaction, act)
                 return stored
             outcome = await operation(transaction, act, *args)
             result[:] = [outcome]
@@ -123,7 +139,8 @@ class Work:
         try:
             answer = await (db.transact_directly(whole) if directly else db.transact(whole))
         except Problem as problem:
-            answer = await self.settle(problem, once)
+            # Under the key of a repeat stands what this caller is not to have.
+            answer = await self.settle(problem, None if is_repeat else once)
         return await self._acknowledge(answer, partial(after, result[0]) if after and result else None, after_replay)
 
     async def write_directly(

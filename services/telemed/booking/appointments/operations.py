@@ -9,6 +9,7 @@ Booking is the hot path: it goes past the ORM, with its locks and writes in a fu
 docs/decisions/0026-booking-in-one-statement.md). What may be booked is decided here all the same.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -192,6 +193,17 @@ def list_appointments(*, status: ShownStatus | None, after: Cursor | None, limit
         return Shown(page, [_entry("appointment.read", appointment) for appointment in found[:limit]])
 
     return Look(LOOK_AT_APPOINTMENTS, own_appointments(states=states, after=after, limit=limit + 1), judge)
+
+
+def theirs_still(
+    appointment_id: AppointmentId, *, action: str
+) -> Callable[[AsyncSession | Direct, Act], Awaitable[None]]:
+    """Give the rule by which a change is told again under its key: to one who takes part still (`Work.repeating`)."""
+
+    async def require(transaction: AsyncSession | Direct, act: Act) -> None:
+        await _locked_own(direct_of(transaction), act, appointment_id, action=action)
+
+    return require
 
 
 async def _book(direct: Direct, wish: Wish, seen: Bookable, reason: str | None) -> Written[Booked]:

@@ -95,7 +95,8 @@ async def read_appointment(appointment_id: UUID, work: UserReads) -> Response:
 async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response:
     """Give the slot back: it is open again at once."""
     shelf = work.resources.part(SlotShelf)
-    return await work.write(
+    repeated = work.repeating(operations.theirs_still(AppointmentId(appointment_id), action="appointment.cancel"))
+    return await repeated.write(
         operations.cancel_appointment,
         AppointmentId(appointment_id),
         reply=_reply,
@@ -114,7 +115,8 @@ async def cancel_appointment(appointment_id: UUID, work: UserWrites) -> Response
 async def move_appointment(appointment_id: UUID, body: MoveAppointment, work: UserWrites) -> Response:
     """Exchange the slot for another one of the same doctor, in one step or not at all; gives the new appointment."""
     shelf = work.resources.part(SlotShelf)
-    return await work.write(
+    repeated = work.repeating(operations.theirs_still(AppointmentId(appointment_id), action="appointment.reschedule"))
+    return await repeated.write(
         operations.move_appointment,
         AppointmentId(appointment_id),
         body,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
 
+from telemed.consultation.access import by_doctor_still
 from telemed.consultation.prescriptions.models import SeenPrescription
 from telemed.consultation.prescriptions.operations import issue_prescription, read_prescriptions
 from telemed.consultation.prescriptions.schemas import (
@@ -40,7 +41,8 @@ ConsultationId = Annotated[UUID, Path(description="The consultation's id.")]
 )
 async def post_prescription(work: UserWrites, id: ConsultationId, body: IssuePrescription) -> Response:  # noqa: A002 - the API's name
     """Issue a prescription, as the visit's doctor and once it has started; a new one supersedes the one before."""
-    return await work.write(
+    repeated = work.repeating(by_doctor_still(AppointmentId(id), action="prescription.issue"))
+    return await repeated.write(
         issue_prescription,
         AppointmentId(id),
         body,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
 
+from telemed.consultation.access import by_doctor_still
 from telemed.consultation.problems import NoShowTooEarly, VisitLapsed, VisitNotOpenYet
 from telemed.consultation.visits.operations import (
     complete_visit,
@@ -64,7 +65,8 @@ async def get_consultation(work: UserReads, id: ConsultationId) -> Response:  # 
 async def post_start(work: UserWrites, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Start a booked visit, as its doctor: from shortly before its time until a day after its end."""
     opens_before = timedelta(minutes=work.resources.settings.visit_opens_before_minutes)
-    return await work.write(start_visit, AppointmentId(id), opens_before, reply=ConsultationReply.of, directly=True)
+    repeated = work.repeating(by_doctor_still(AppointmentId(id), action="consultation.start"))
+    return await repeated.write(start_visit, AppointmentId(id), opens_before, reply=ConsultationReply.of, directly=True)
 
 
 @router.post(
@@ -75,7 +77,8 @@ async def post_start(work: UserWrites, id: ConsultationId) -> Response:  # noqa:
 )
 async def post_complete(work: UserWrites, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Complete a visit that is in progress, as its doctor."""
-    return await work.write(complete_visit, AppointmentId(id), reply=ConsultationReply.of, directly=True)
+    repeated = work.repeating(by_doctor_still(AppointmentId(id), action="consultation.complete"))
+    return await repeated.write(complete_visit, AppointmentId(id), reply=ConsultationReply.of, directly=True)
 
 
 @router.post(
@@ -86,4 +89,5 @@ async def post_complete(work: UserWrites, id: ConsultationId) -> Response:  # no
 )
 async def post_no_show(work: UserWrites, id: ConsultationId) -> Response:  # noqa: A002 - the API's name
     """Record, as its doctor and from its time on, that the patient of a booked visit did not come."""
-    return await work.write(record_no_show, AppointmentId(id), reply=ConsultationReply.of, directly=True)
+    repeated = work.repeating(by_doctor_still(AppointmentId(id), action="consultation.no_show"))
+    return await repeated.write(record_no_show, AppointmentId(id), reply=ConsultationReply.of, directly=True)
