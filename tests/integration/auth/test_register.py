@@ -1,6 +1,7 @@
 """Making an account."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -84,6 +85,21 @@ async def test_registering_leaves_a_record_and_an_event(account: Account, owner:
     assert (record["action"], record["outcome"]) == ("user.register", "allowed")
     event = await owner.fetchval("SELECT payload FROM platform.outbox WHERE payload->>'user_id' = $1", account.id)
     assert event == f'{{"user_id": "{account.id}"}}'
+
+
+async def test_whoever_learns_that_an_address_has_an_account_is_in_the_trail(
+    home: Caller, account: Account, owner: asyncpg.Connection
+) -> None:
+    """That somebody is a patient here is theirs to know; the record is about them, and says no address of mail."""
+    refused = await home.post("/auth/register", new_body(email=account.email))
+    record = await owner.fetchrow(
+        "SELECT action, outcome, entity_id, patient_id, details FROM audit.records WHERE request_id = $1",
+        refused.headers["X-Request-ID"],
+    )
+    assert refused.status_code == 409
+    assert record is not None
+    assert tuple(record)[:4] == ("user.register", "failed", UUID(account.id), UUID(account.id))
+    assert json.loads(record["details"]) == {"reason": "email-taken"}
 
 
 async def test_the_database_holds_no_password(account: Account, owner: asyncpg.Connection) -> None:

@@ -15,7 +15,7 @@ from telemed.contracts.events import ROLE_CHANGED, USER_REGISTERED
 from telemed.contracts.looks import Found, Look, Shown
 from telemed.contracts.roles import Role
 from telemed.kernel.acts import Act
-from telemed.kernel.audit import AuditEntry, append_audit
+from telemed.kernel.audit import AuditEntry, AuditOutcome, append_audit
 from telemed.kernel.ids import uuid7
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.problems import Forbidden, NotFound
@@ -38,8 +38,11 @@ async def register_user(session: AsyncSession, act: Act, new: NewUser, seen_at: 
     Raises:
         EmailTaken: there is one with this address. Two who register at once are told apart by users_email_key.
     """
-    if await queries.user_by_email(session, new.email) is not None:
-        raise EmailTaken("There is an account with this e-mail address; log in.")
+    holder = await queries.user_by_email(session, new.email)
+    if holder is not None:
+        # Whoever is refused has learnt that the holder has an account here, which is theirs to know.
+        tried = _entry("user.register", holder, outcome="failed", reason="email-taken")
+        raise EmailTaken("There is an account with this e-mail address; log in.", denial=tried)
     user = User(
         id=uuid7(),
         email=new.email,
@@ -105,6 +108,6 @@ async def assign_role(session: AsyncSession, act: Act, user: User, role: Role) -
     await append_events(session, act, Event(ROLE_CHANGED, user.id, user.version, payload))
 
 
-def _entry(action: str, user: User | SeenUser, **details: str) -> AuditEntry:
+def _entry(action: str, user: User | SeenUser, *, outcome: AuditOutcome = "allowed", **details: str) -> AuditEntry:
     patient_id = user.id if user.role == Role.PATIENT.value else None
-    return AuditEntry(action, "user", user.id, patient_id, details=dict(details))
+    return AuditEntry(action, "user", user.id, patient_id, outcome, details=dict(details))
