@@ -1,7 +1,7 @@
 """Cancelling and moving: the slot is open again at once, and a move happens in one step or not at all."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -89,6 +89,28 @@ async def test_a_refused_move_changes_nothing(people: People, clinic: Clinic) ->
     assert heard == ["slot-taken", "not-found", "different-doctor", "slot-taken"]
     assert (await patient.get(f"/booking/appointments/{mine['id']}")).json() == mine
     assert await open_slots(people.nobody, doctor.id) == []
+
+
+async def test_a_doctor_who_learns_that_the_patient_is_busy_is_in_the_trail(
+    people: People, clinic: Clinic, owner: asyncpg.Connection
+) -> None:
+    """It says that the patient is with somebody else then; the patient themselves leaves no record by it."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    first, second = await clinic.slots(doctor, 2)
+    moved = (await patient.post("/booking/slots/book", {"slot_id": first["id"]})).json()
+    (elsewhere,) = await clinic.slots(await clinic.doctor(), starts_at=datetime.fromisoformat(second["starts_at"]))
+    assert (await patient.post("/booking/slots/book", {"slot_id": elsewhere["id"]})).status_code == 201
+    path, body = f"/booking/appointments/{moved['id']}/reschedule", {"slot_id": second["id"]}
+
+    told = [await caller.post(path, body, key="k") for caller in (doctor, patient)]
+
+    assert {reply.json()["type"] for reply in told} == {"patient-busy"}
+    query = "SELECT action, outcome, patient_id, details FROM audit.records WHERE request_id = $1"
+    by_doctor, by_patient = [await owner.fetch(query, reply.headers["X-Request-ID"]) for reply in told]
+    assert [tuple(record) for record in by_doctor] == [
+        ("appointment.reschedule", "failed", UUID(patient.id), '{"reason": "patient-busy"}')
+    ]
+    assert by_patient == []
 
 
 async def test_two_moves_at_once_leave_one_appointment(

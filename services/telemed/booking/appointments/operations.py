@@ -10,7 +10,7 @@ docs/decisions/0026-booking-in-one-statement.md). What may be booked is decided 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,7 +19,7 @@ from telemed.booking.appointments.desk import Desk
 from telemed.booking.appointments.queries import Booking, Sight, Wish
 from telemed.booking.appointments.rules import ShownStatus, require_in_time, stored_as
 from telemed.booking.appointments.schemas import AppointmentReply, BookSlot, MoveAppointment
-from telemed.booking.problems import DifferentDoctor, SlotContended
+from telemed.booking.problems import DifferentDoctor, PatientBusy, SlotContended
 from telemed.booking.slots.models import SlotStatus
 from telemed.booking.slots.operations import gone, gone_payload
 from telemed.booking.slots.queries import SlotNow, lock_slot, set_slot_status
@@ -139,6 +139,7 @@ async def move_appointment(
         AppointmentBegun: a patient can no longer leave.
         DifferentDoctor: the slot is another doctor's.
         SlotStarted, SlotTaken, SlotContended, PatientBusy: as when booking.
+            A doctor who hears the last one leaves a record.
     """
     direct = direct_of(session)
     seen = await get_appointment(session, appointment_id)
@@ -154,6 +155,7 @@ async def move_appointment(
     slot = await _locked_bookable(direct, act, SlotId(wanted.slot_id))
     if slot.doctor_id != appointment.doctor_id:
         raise DifferentDoctor
+    await _require_free(direct, act, appointment, slot)
     released = await _release(direct, appointment)
     patient_id = PatientId(appointment.patient_id)
     successor = await _occupy(session, act, slot, patient_id=patient_id, reason=appointment.reason)
@@ -296,6 +298,18 @@ async def _occupy(
     # The second wall speaks here: appointments_doctor_no_overlap and appointments_patient_no_overlap.
     await session.flush()
     return appointment
+
+
+async def _require_free(direct: Direct, act: Act, appointment: LockedAppointment, slot: SlotNow) -> None:
+    """Tell another than the patient that the patient is busy, and have it in the trail.
+
+    It says of the patient that they are with somebody else, which nobody may learn without a trace. Under the patient's
+    lock it is as certain as the constraint, which speaks to the patient themselves, and if this should ever be wrong.
+    """
+    patient_id = PatientId(appointment.patient_id)
+    if act.known_actor.user_id != patient_id and await queries.is_busy(direct, patient_id, slot):
+        learnt = _entry("appointment.reschedule", appointment)
+        raise PatientBusy(denial=replace(learnt, outcome="failed", details={"reason": PatientBusy.slug()}))
 
 
 async def _release(direct: Direct, appointment: LockedAppointment) -> SlotNow:

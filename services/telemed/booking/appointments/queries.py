@@ -1,4 +1,4 @@
-"""The booking's SQL: two calls of functions that migration 0010 defines."""
+"""The booking's SQL: two calls of functions that migration 0010 defines, and a question of a move."""
 
 import json
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from telemed.booking.problems import SlotContended
 from telemed.booking.slots.queries import SlotNow
+from telemed.contracts.appointments import OCCUPYING
 from telemed.contracts.ids import AppointmentId, PatientId, SlotId
 from telemed.contracts.roles import Role
 from telemed.contracts.work import Entry
@@ -23,6 +24,15 @@ from telemed.kernel.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 LOOK = "SELECT * FROM booking.look_at_slots($1, $2, $3, $4, $5, $6, $7)"
 # The same and the walls'. Writes what it is given if everything still is as it was seen, otherwise nothing.
 BOOK = f"SELECT * FROM booking.book_slot({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - numbers
+
+# Whether a patient ($1) has something at this time; constraint appointments_patient_no_overlap is the index.
+_BUSY = f"""
+    SELECT EXISTS (
+        SELECT FROM booking.appointments AS a
+        WHERE a.patient_id = $1 AND tstzrange(a.starts_at, a.ends_at) && tstzrange($2, $3)
+          AND a.status IN ({", ".join(f"'{status}'" for status in sorted(OCCUPYING))})
+    ) AS is_busy
+"""  # noqa: S608 - words of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,12 @@ class Booking:
     entry: AuditEntry
     event: Event
     reply: Reply
+
+
+async def is_busy(direct: Direct, patient_id: PatientId, slot: SlotNow) -> bool:
+    """Tell whether the patient has another appointment in the slot's time; lasting under the patient's lock."""
+    (row,) = await direct.rows(_BUSY, patient_id, slot.starts_at, slot.ends_at)
+    return bool(row["is_busy"])
 
 
 async def look_at_slots(direct: Direct, wishes: Sequence[Wish]) -> list[Sight]:
