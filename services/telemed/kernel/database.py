@@ -330,7 +330,8 @@ class Database:
             try:
                 await _finish(commit)
             except asyncio.CancelledError:
-                self._count("committed" if commit.exception() is None else "unknown")
+                is_certain = commit.exception() is None and not self._was_local_only(connection)
+                self._count("committed" if is_certain else "unknown")
                 raise
             except StatementFailed as error:
                 # A COMMIT is never refused for being on a standby; a statement that is all of a transaction is.
@@ -340,10 +341,15 @@ class Database:
                 raise  # the server refused: a definite no
             finally:
                 bound.cancel()
-            if connection in self._local_only:
-                self._local_only.discard(connection)
+            if self._was_local_only(connection):
                 raise self._unknown("replication")
         self._count("committed")
+
+    def _was_local_only(self, connection: RawConnection) -> bool:
+        """Tell whether no replica has confirmed the COMMIT that has just ended; asked again, it is the next one's."""
+        is_marked = connection in self._local_only
+        self._local_only.discard(connection)
+        return is_marked
 
     def _unknown(self, cause: str) -> OutcomeUnknown:
         self._count("unknown")

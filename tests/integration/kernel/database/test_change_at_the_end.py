@@ -164,17 +164,39 @@ async def test_a_caller_that_leaves_meanwhile_does_not_stop_it(
         assert count(db, "committed") == 2
 
 
+async def confirmed_by_nobody(direct: Direct) -> None:
+    """Operation: be told what PostgreSQL says when it acknowledges a COMMIT that no replica has confirmed."""
+    direct.change_at_the_end(
+        "DO $$ BEGIN RAISE WARNING 'canceling wait for synchronous replication due to user request'; END $$"
+    )
+
+
 async def test_a_commit_that_no_replica_confirmed_is_unknown(db: Database) -> None:
     """PostgreSQL then acknowledges with a mere warning, before it says that it is ready."""
-
-    async def confirmed_by_nobody(direct: Direct) -> None:
-        direct.change_at_the_end(
-            "DO $$ BEGIN RAISE WARNING 'canceling wait for synchronous replication due to user request'; END $$"
-        )
-
     with pytest.raises(OutcomeUnknown):
         await db.transact_directly(confirmed_by_nobody)
     assert (count(db, "unknown"), count(db, "committed")) == (1, 0)
+
+
+async def test_it_is_unknown_to_nobody_else(
+    database: TestDatabase, open_database: OpenDatabase, counters: str, owner: asyncpg.Connection
+) -> None:
+    """Its caller had left by the time of the warning: the next one on its connection has a COMMIT of their own."""
+    async with proxy_to(database.servers.port) as proxy:
+        db = await open_database(through(proxy, database.services), database_pool_size=1)
+        await db.transact_directly(add_at_the_end, counters, 1)
+        proxy.freeze_after = b"user request"
+        task = asyncio.create_task(db.transact_directly(confirmed_by_nobody))
+        await until(lambda: proxy.is_frozen)
+        task.cancel()
+        proxy.freeze_after = None
+        proxy.thaw()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (count(db, "unknown"), count(db, "committed")) == (1, 1)
+
+        await db.transact_directly(add_at_the_end, counters, 1)
+        assert await value_of(owner, counters, 1) == 2
 
 
 async def test_none_begins_after_the_deadline(db: Database, counters: str, owner: asyncpg.Connection) -> None:
