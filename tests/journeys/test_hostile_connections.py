@@ -155,6 +155,18 @@ async def test_headers_that_never_end_are_given_up(served: Platform) -> None:
     writer.close()
 
 
+@pytest.mark.parametrize("sent", [b"", b"\r\n"], ids=["nothing", "a blank line"])
+async def test_a_connection_without_a_request_is_given_up(platform_processes: Platform, sent: bytes) -> None:
+    """As one that is quiet between two requests: files and memory of a process are not for those who send nothing."""
+    (process,) = await platform_processes.serve("all", KEEP_ALIVE_SECONDS="1")
+    assert process.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.write(sent)
+    async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_silent_connections_do_not_keep_others_out(served: Platform, live_people: People) -> None:
     """Two hundred that send half a request and then nothing: the next caller is served."""
     (process,) = served.processes

@@ -81,6 +81,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._task: asyncio.Task[None] | None = None
         self._quiet_since = self.loop.time()
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Give the client as long to begin a request as it has between two."""
+        super().connection_made(transport)
+        self._wait_for_request()
+
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse headers that grow and grow."""
         unfinished = self._unfinished
@@ -88,6 +93,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unfinished is None:
             self._bound_frame()
+            if self.timeout_keep_alive_task is None and self._is_quiet() and not self.transport.is_closing():
+                self._wait_for_request()  # blank lines, which begin nothing
             return
         if self._headers_due is None:
             # Only now: almost all headers come in one piece, and a timer would cost them more than reading them.
@@ -146,6 +153,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock with the connection, and cancel what is being done for it."""
         self._stop_clock()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self.cut_short(Because.CLIENT_GONE)
 
@@ -161,11 +169,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def close_if_quiet(self, for_seconds: float) -> None:
         """Close the connection if nothing is going on and nothing has come for so long."""
-        is_serving = self._serving is not None and not self._serving.response_complete
-        if is_serving or self.pipeline or self._unfinished is not None:
-            return
-        if self.loop.time() - self._quiet_since >= for_seconds:
+        if self._is_quiet() and self.loop.time() - self._quiet_since >= for_seconds:
             self.transport.close()
+
+    def _is_quiet(self) -> bool:
+        is_serving = self._serving is not None and not self._serving.response_complete
+        return not (is_serving or self.pipeline or self._unfinished is not None)
+
+    def _wait_for_request(self) -> None:
+        # uvicorn does so after a response only: whoever never sends a request would hold a connection for ever.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve the request: the short way if that leads to an answer, or else as uvicorn does."""
