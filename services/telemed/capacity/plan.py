@@ -12,7 +12,7 @@ SERVICES = ("auth", "booking", "consultation")
 
 # What a pod asks for. Half a core: its event loop can use one, and bursts use what the node has left (no limit).
 CPU_MILLICORES = 500
-MEMORY_MIB = 512  # 100 MB at rest (README, docker compose); 320 admitted requests with bodies of 256 KB are 80 MB more
+MEMORY_MIB = 512  # 100 MB at rest (README, docker compose); 640 admitted requests with bodies of 256 KB are 160 MB more
 # Of the request, aimed at by the autoscaler: a new pod takes a minute, and the peak must not wait for it.
 CPU_TARGET_RATIO = 0.65
 # One pod may be gone, by a node's drain or death, at the peak.

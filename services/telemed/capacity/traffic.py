@@ -29,7 +29,7 @@ PER_CONSULTATION: dict[str, float] = {
     "prescription": 1.0,
 }
 
-# The busiest hour over the day's average: 35 requests/s become 105. the peaks that eSanjeevani and Doctolib report
+# The busiest hour over the day's average: 35 requests/s become 105. The peaks that eSanjeevani and Doctolib report
 # are of one day in years; those are what `--peak-factor` is for.
 PEAK_FACTOR = 3.0
 

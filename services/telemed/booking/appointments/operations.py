@@ -95,7 +95,7 @@ async def book_slot(desk: Desk, entry: Entry, wanted: BookSlot) -> Written[Booke
 
     Raises:
         NotAuthenticated, Forbidden: who comes has no session any more, or is no patient.
-        KeyInProgress, KeyReused: as `Once.find`.
+        KeyInProgress, KeyReused: as `Once.claimed`.
         NotFound: there is no such slot, it was withdrawn, or its doctor is no longer one.
         SlotStarted: it begins at or before the act.
         SlotTaken: somebody has booked it.

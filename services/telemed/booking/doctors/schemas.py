@@ -53,7 +53,7 @@ class WriteDoctor(BaseModel):
     fee: Money = Field(description="Price of one consultation.")
     time_zone: TimeZone = Field(description="IANA zone of the doctor's office hours.")
     bio: Text4000 | None = Field(default=None, description="A few sentences for patients.")
-    registration_number: Line80 = Field(description="Number in the medical register; shown to admins only.")
+    registration_number: Line80 = Field(description="Number in the medical register; shown to you and to admins only.")
 
 
 DOCTOR_CARD_EXAMPLE: dict[str, JsonValue] = {
