@@ -22,7 +22,6 @@ from telemed.local.processes import (
     is_port_free,
     run_as,
     stop_leftover,
-    tail,
     wait_until,
 )
 
@@ -193,8 +192,3 @@ def _environment(folder: Path) -> dict[str, str]:
     # Nothing of the developer's environment (PGDATA, PGPORT, LANG …) may change what is started. LC_ALL also
     # keeps macOS from loading a framework that starts threads, which PostgreSQL refuses.
     return {"PATH": os.defpath, "HOME": str(folder), "LC_ALL": "C", "TZ": "UTC"}
-
-
-def log_tail(folder: Path) -> str:
-    """Return the end of the server's log."""
-    return tail(folder / "postgres.log")

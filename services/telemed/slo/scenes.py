@@ -58,19 +58,19 @@ def _pages(slo: Slo) -> Iterator[Scene]:
     yield from _remembered(slo)
     yield from _young(slo)
     yield from _was_away(slo)
-    well = _phase(slo, _LEAD)
+    well = _phase(_LEAD)
     after = _LEAD + _AFTER
     yield _quiet(slo, "objective-just-kept", _just_kept(slo, after))
-    yield _quiet(slo, "no-traffic", [_phase(slo, _LEAD // 2), Phase(after - _LEAD // 2)])
+    yield _quiet(slo, "no-traffic", [_phase(_LEAD // 2), Phase(after - _LEAD // 2)])
     one = [Phase(_LEAD, _LITTLE), Phase(1, bad=Decimal(1)), Phase(_AFTER - 1, _LITTLE)]
     yield _quiet(slo, "one-failure-at-night", one)
     yield _quiet(slo, "counters-reset", [well, Phase(_AFTER, _BUSY, is_reset=True)])
-    yield _quiet(slo, "starts", [Phase(_LEAD, is_there=False), _phase(slo, _AFTER)])
+    yield _quiet(slo, "starts", [Phase(_LEAD, is_there=False), _phase(_AFTER)])
     yield from _failing(slo)
     if slo.kind is not Kind.LATENCY:
         left = slo.budget_left_series.replace("{", '{namespace="never-failed", ')
         whole = _check(f"sum({left})", after, 1)
-        yield Scene("never-failed", [_phase(slo, after)], [whole], has_bad=False)
+        yield Scene("never-failed", [_phase(after)], [whole], has_bad=False)
 
 
 def _outage(slo: Slo, ratio: Decimal) -> Scene:
@@ -84,7 +84,7 @@ def _outage(slo: Slo, ratio: Decimal) -> Scene:
             checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}{what}"'))
         else:
             checks += _from(slo, namespace, what, _LEAD * _SCRAPE + seconds)
-    return Scene(namespace, [_phase(slo, _LEAD), _phase(slo, _AFTER, ratio)], checks)
+    return Scene(namespace, [_phase(_LEAD), _phase(_AFTER, ratio)], checks)
 
 
 def _ends(slo: Slo) -> Scene:
@@ -98,7 +98,7 @@ def _ends(slo: Slo) -> Scene:
             continue
         gone = end + max(SECONDS[pair.short] for pair in pairs) + _LATE
         checks += [_is(slo, namespace, what, end - _SCRAPE, fires=True), _is(slo, namespace, what, gone, fires=False)]
-    phases = [_phase(slo, _LEAD), _phase(slo, lasts, Decimal(1)), _phase(slo, _AFTER - lasts)]
+    phases = [_phase(_LEAD), _phase(lasts, Decimal(1)), _phase(_AFTER - lasts)]
     return Scene(namespace, phases, checks)
 
 
@@ -114,7 +114,7 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
     end = _LEAD + lasts
     again = end + 24 * minute  # before the pair has forgotten it
     course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 10 * slo.budget)]
-    phases = [_phase(slo, scrapes, bad_ratio) for scrapes, bad_ratio in course]
+    phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
     for namespace, state in (("outage-told", "firing"), ("outage-not-yet-told", "pending")):
         cause = f'ALERTS{{alertname="TelemedPrimaryLost", namespace="{namespace}", alertstate="{state}"}}'
         since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
@@ -141,8 +141,8 @@ def _young(slo: Slo) -> Iterator[Scene]:
     if first.threshold(slo.budget) > Decimal("0.5"):
         return  # so large a part of minutes is not a moment
     namespace, minute = "young", 60 // _SCRAPE
-    phases = [_phase(slo, 3 * minute), _phase(slo, minute, Decimal(1))]
-    phases += [_phase(slo, _LEAD + _AFTER - 4 * minute, second.threshold(slo.budget) * 2)]
+    phases = [_phase(3 * minute), _phase(minute, Decimal(1))]
+    phases += [_phase(_LEAD + _AFTER - 4 * minute, second.threshold(slo.budget) * 2)]
     # As it ends, when five minutes have forgotten it, while there is no hour, and when there is.
     expected = {4: True, 4 + 5 + 2: False, 59: False, 60 + 2: True}
     checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in expected.items()]
@@ -158,8 +158,8 @@ def _was_away(slo: Slo) -> Iterator[Scene]:
     end = _LEAD + lasts
     # The record lives for five minutes longer than what it is made of.
     away, back = end - 60 * minute, end - 46 * minute
-    course = [_phase(slo, away), Phase(back - away, is_there=False), _phase(slo, _LEAD - back)]
-    course += [_phase(slo, lasts, Decimal(1)), _phase(slo, _AFTER - lasts)]
+    course = [_phase(away), Phase(back - away, is_there=False), _phase(_LEAD - back)]
+    course += [_phase(lasts, Decimal(1)), _phase(_AFTER - lasts)]
     check = _is(slo, "was-away", "BurnsFast", (end + 10 * minute) * _SCRAPE, fires=True)
     yield Scene("was-away", course, [check])
 
@@ -177,9 +177,9 @@ def _failing(slo: Slo) -> Iterator[Scene]:
     half = max(2, seconds // 2 // _SCRAPE)
     again = Phase(_AFTER - half, bad=_BUSY, is_reset=True)
     checks = [_is(slo, "outage-with-restart", what, start + seconds + 2 * _LATE, fires=True)]
-    yield Scene("outage-with-restart", [_phase(slo, _LEAD), _phase(slo, half, Decimal(1)), again], checks)
+    yield Scene("outage-with-restart", [_phase(_LEAD), _phase(half, Decimal(1)), again], checks)
     checks = [_is(slo, "fails-from-the-start", what, start + 2 * _LATE, fires=True)]
-    yield Scene("fails-from-the-start", [Phase(_LEAD, is_there=False), _phase(slo, _AFTER, Decimal(1))], checks)
+    yield Scene("fails-from-the-start", [Phase(_LEAD, is_there=False), _phase(_AFTER, Decimal(1))], checks)
 
 
 # Tickets look at days: fewer scrapes, so that a test takes seconds.
@@ -197,7 +197,7 @@ def _tickets(slo: Slo) -> Iterator[Scene]:
         seconds = seconds_until(pair, slo.budget, ratio) or 0
         at = _SLOW_LEAD * _SLOW_SCRAPE + seconds
         checks = _from(slo, namespace, "BurnsSlowly", at, slack=_SLOW_SLACK)
-        yield Scene(namespace, [_phase(slo, _SLOW_LEAD), _phase(slo, _SLOW_AFTER, ratio)], checks)
+        yield Scene(namespace, [_phase(_SLOW_LEAD), _phase(_SLOW_AFTER, ratio)], checks)
     all_of_it = _SLOW_LEAD + _SLOW_AFTER
     never = _never(slo, "objective-just-kept", all_of_it * _SLOW_SCRAPE // _SCRAPE)
     yield Scene("objective-just-kept", _just_kept(slo, all_of_it), [never])
@@ -210,8 +210,8 @@ def _nothing_to_measure(slo: Slo) -> Check:
              for name in ("measured", "never-measured", "not-measured-now")]  # fmt: skip
     series = [
         *there,
-        *input_series(slo, "measured", [_phase(slo, 2 * hour)]),
-        *input_series(slo, "not-measured-now", [_phase(slo, hour), Phase(hour, is_there=False)]),
+        *input_series(slo, "measured", [_phase(2 * hour)]),
+        *input_series(slo, "not-measured-now", [_phase(hour), Phase(hour, is_there=False)]),
     ]
     checks = [
         _never(slo, "measured", 2 * hour),
@@ -263,7 +263,7 @@ def _soonest(pairs: Sequence[Pair], budget: Decimal, ratio: Decimal) -> int | No
     return min((time for time in times if time is not None), default=None)
 
 
-def _phase(slo: Slo, scrapes: int, bad_ratio: Decimal = Decimal(0)) -> Phase:
+def _phase(scrapes: int, bad_ratio: Decimal = Decimal(0)) -> Phase:
     return Phase(scrapes, _BUSY * (1 - bad_ratio), _BUSY * bad_ratio)
 
 

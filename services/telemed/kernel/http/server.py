@@ -133,7 +133,6 @@ def _server(app: ASGIApp, settings: Settings, *, express: Express | None = None)
             timeout_graceful_shutdown=settings.shutdown_grace_seconds,
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,
-            h11_max_incomplete_event_size=64 * 1024,
         )
     )
 

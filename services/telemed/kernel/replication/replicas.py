@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,7 +16,6 @@ from telemed.kernel.replication.positions import BEYOND_ALL, PrimaryTrack, Stand
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.metrics import Metrics
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # A replica that is nearly there is waited for, in steps.
@@ -78,11 +77,9 @@ class Replica:
 
     async def read(
         self,
-        operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
+        operation: Callable[[AsyncSession], Awaitable[T]],
         at_least: WalPosition | None,
         give_up_at: float,
-        *args: P.args,
-        **kwargs: P.kwargs,
     ) -> T:
         """Run the operation here, on a state that has *at_least* everything up to there.
 
@@ -101,16 +98,14 @@ class Replica:
             # Returned and not raised: the transaction is well, and its connection goes back into the pool.
             if not await self._is_near(session, at_least, give_up_at):
                 return _Behind()
-            return await operation(session, *args, **kwargs)
+            return await operation(session)
 
         found = await self._answered(checked)
         if isinstance(found, _Behind):
             raise found
         return found
 
-    async def read_however_old(
-        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> Served[T]:
+    async def read_however_old(self, operation: Callable[[AsyncSession], Awaitable[T]]) -> Served[T]:
         """Run the operation on whatever state there is, and say how old that may be.
 
         Raises:
@@ -119,7 +114,7 @@ class Replica:
 
         async def dated(session: AsyncSession) -> Served[T]:
             age = self._age(await standing(session))
-            return Served(await operation(session, *args, **kwargs), age)
+            return Served(await operation(session), age)
 
         return await self._answered(dated)
 
@@ -203,13 +198,7 @@ class Replicas:
         for replica in self._all:
             await replica.db.close()
 
-    async def read(
-        self,
-        operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]],
-        at_least: WalPosition | None,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def read(self, operation: Callable[[AsyncSession], Awaitable[T]], at_least: WalPosition | None) -> T:
         """Run a read on a replica that has *at_least* everything up to there, and lags no more than it may.
 
         Raises:
@@ -223,7 +212,7 @@ class Replicas:
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         for replica in self._in_turn():
             try:
-                found = await replica.read(operation, at_least, give_up_at, *args, **kwargs)
+                found = await replica.read(operation, at_least, give_up_at)
             except _Behind:
                 reason = "behind"
             except _NotAnswering:
@@ -233,9 +222,7 @@ class Replicas:
                 return found
         raise NoReplica(reason)
 
-    async def read_however_old(
-        self, operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> Served[T]:
+    async def read_however_old(self, operation: Callable[[AsyncSession], Awaitable[T]]) -> Served[T]:
         """Run a read on whichever replica answers, for the time without a primary.
 
         Raises:
@@ -244,7 +231,7 @@ class Replicas:
         """
         for replica in self._in_turn():
             try:
-                found = await replica.read_however_old(operation, *args, **kwargs)
+                found = await replica.read_however_old(operation)
             except _NotAnswering:
                 continue
             self._metrics.reads.labels("replica", "no_primary").inc()
