@@ -34,6 +34,7 @@ from telemed.audit.proof.signing_keys import public_pem, signing_key, verifying_
 from telemed.audit.proof.spool import Spool
 from telemed.audit.retention.queries import retirements
 from telemed.kernel.clock import SystemClock
+from telemed.kernel.direct import StatementFailed
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import Resources, open_resources
 from telemed.kernel.settings import load_settings
@@ -186,7 +187,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         message, code = str(error), CANNOT_READ
     except Problem as problem:
         message, code = f"The database cannot be read: {problem.detail}", CANNOT_READ
-    except DBAPIError as error:
+    except (DBAPIError, StatementFailed) as error:
         message, code = f"The database cannot be read: it answers with SQLSTATE {sqlstate(error)}.", CANNOT_READ
     typer.echo(message, err=True)
     raise typer.Exit(code)

@@ -7,24 +7,27 @@ from typing import Annotated, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import typer
+from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from telemed.kernel.clock import SystemClock
+from telemed.kernel.direct import StatementFailed
 from telemed.kernel.problems import Problem
 from telemed.kernel.resources import open_resources
 from telemed.kernel.settings import load_settings
+from telemed.kernel.sqlstates import sqlstate
 from telemed.worker import queries
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 outbox_app = typer.Typer(no_args_is_help=True, help="Events on their way to their subscribers.")
-CANNOT_REACH = 2  # exit code: the database did not answer, nothing is known
+CANNOT_USE = 2  # exit code: the database did not answer, or refused; nothing is known
 
 
 @outbox_app.command()
 def parked(limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100) -> None:
-    """List the events that were given up on. Exit code 0: none, 1: there are some, 2: the database does not answer."""
+    """List the events that were given up on. Exit code 0: none, 1: there are some, 2: the database cannot be used."""
     events = _transact(queries.parked_events, limit=limit)
     now = SystemClock().now()
     for event in events:
@@ -42,7 +45,7 @@ def requeue(
     *,
     every: Annotated[bool, typer.Option("--all", help="Requeue every parked event.")] = False,
 ) -> None:
-    """Deliver parked events again. Exit code 0: done, 1: no such parked event, 2: the database does not answer."""
+    """Deliver parked events again. Exit code 0: done, 1: no such parked event, 2: the database cannot be used."""
     if (event_id is None) != every:
         raise typer.BadParameter("give the id of one event, or --all")
     count = _transact(queries.requeue, event_id, now=SystemClock().now())
@@ -62,7 +65,10 @@ def _transact(operation: Callable[Concatenate[AsyncSession, P], Awaitable[T]], *
         return asyncio.run(run())
     except Problem as problem:
         typer.echo(f"The database does not answer: {problem.detail}", err=True)
-        raise typer.Exit(CANNOT_REACH) from problem
+        raise typer.Exit(CANNOT_USE) from problem
+    except (DBAPIError, StatementFailed) as error:
+        typer.echo(f"The database cannot be used: it answers with SQLSTATE {sqlstate(error)}.", err=True)
+        raise typer.Exit(CANNOT_USE) from error
 
 
 def _age(now: datetime, then: datetime) -> str:

@@ -83,3 +83,15 @@ async def test_a_database_that_does_not_answer_ends_in_one_sentence(telemed: Tel
     """Exit code 2."""
     result = await telemed("parked", WORKER_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+
+
+async def test_a_database_that_refuses_is_not_a_parked_event(telemed: Telemed, settings: Settings) -> None:
+    """Exit code 2 and a sentence: a monitor must not take it for 1, "there are some"."""
+    # The services may put events into the outbox, and not look at them.
+    refused = settings.services_database
+    for arguments in (("parked",), ("requeue", "--all")):
+        result = await telemed(*arguments, WORKER_DATABASE_URL=refused)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "The database cannot be used: it answers with SQLSTATE 42501.\n",
+        )
