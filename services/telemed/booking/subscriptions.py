@@ -1,6 +1,6 @@
 """What booking does when something happened: finishes what a dead process could not tell search, unlists doctors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,21 +29,27 @@ async def note_gone(resources: Resources, direct: Direct, told: Sequence[OutboxE
 
 async def renew_pages(resources: Resources, direct: Direct, told: Sequence[OutboxEvent]) -> None:
     """Void the pages of doctors whose slots or entries changed, of each once."""
-    try:
-        for doctor_id, specialization in (await _specializations(direct, told)).items():
-            await resources.part(SlotShelf).write_renewal(doctor_id, specialization)
-    except CacheUnavailable:
-        _retry_while_it_matters(resources, told)
+    await _renew(resources, told, await _specializations(direct, told))
 
 
 async def follow_role(resources: Resources, direct: Direct, told: Sequence[OutboxEvent]) -> None:
-    """List a doctor's entry while its user is a doctor, and only then."""
+    """List a doctor's entry while its user is a doctor, and only then; void the pages that are of before."""
+    changed: dict[DoctorId, str] = {}
     for event in told:
         doctor_id = DoctorId(UUID(event.payload["user_id"]))
         is_doctor = event.payload["role"] == Role.DOCTOR
         specialization = await note_listing(direct, doctor_id, is_listed=is_doctor)
         if specialization is not None:
-            await resources.part(SlotShelf).renew(doctor_id, specialization)
+            changed[doctor_id] = specialization
+    await _renew(resources, told, changed)
+
+
+async def _renew(resources: Resources, told: Sequence[OutboxEvent], doctors: Mapping[DoctorId, str]) -> None:
+    try:
+        for doctor_id, specialization in doctors.items():
+            await resources.part(SlotShelf).write_renewal(doctor_id, specialization)
+    except CacheUnavailable:
+        _retry_while_it_matters(resources, told)
 
 
 async def _specializations(direct: Direct, told: Sequence[OutboxEvent]) -> dict[DoctorId, str]:

@@ -152,3 +152,17 @@ async def test_entries_follow_the_roles_of_their_users(worker: Resources, owner:
     await worker.db.transact_directly(lambda direct: follow_role(worker, direct, told))
     rows = await owner.fetch("SELECT id, is_listed FROM booking.doctors")
     assert {row["id"]: row["is_listed"] for row in rows} == {was_doctor: False, is_doctor: True}
+
+
+@pytest.mark.parametrize("redis_url", [NOTHING_LISTENS], indirect=True)
+async def test_who_is_no_doctor_any_more_is_told_to_search_again(
+    worker: Resources, owner: asyncpg.Connection, clock: ManualClock
+) -> None:
+    """While it cannot hear, as long as a page from before may be shown; afterwards every entry follows all the same."""
+    ids = await doctors(owner, 2)
+    told = [event(clock.now(), user_id=user_id, role="patient") for user_id in ids]
+    with pytest.raises(CacheUnavailable):
+        await worker.db.transact_directly(lambda direct: follow_role(worker, direct, told))
+    clock.advance(timedelta(seconds=worker.settings.search_stale_seconds))
+    await worker.db.transact_directly(lambda direct: follow_role(worker, direct, told))
+    assert {row["is_listed"] for row in await owner.fetch("SELECT is_listed FROM booking.doctors")} == {False}
