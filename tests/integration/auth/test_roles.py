@@ -10,7 +10,11 @@ from tests.integration.auth.conftest import new_email
 from tests.support.databases import TestDatabase
 from tests.support.people import People
 
+from telemed.auth.users.operations import change_role
 from telemed.contracts.roles import Role
+from telemed.kernel.acts import Act, Actor
+from telemed.kernel.problems import Forbidden
+from telemed.kernel.resources import Resources
 
 
 @pytest.fixture
@@ -114,6 +118,17 @@ async def test_administrators_who_remove_each_other_do_not_both_succeed(
         )
         assert sorted(reply.status_code for reply in replies) == [200, 403]
         await owner.execute("UPDATE auth.users SET role = 'patient' WHERE id::text != $1", three.id)
+
+
+async def test_who_was_removed_while_waiting_is_on_record(people: People, resources: Resources) -> None:
+    """They came in as an administrator, and are none when the rows are theirs: refused like any other, and noted."""
+    user = await people.patient()
+    act = Act(now=resources.clock.now(), actor=Actor(UUID(user.id), Role.ADMIN))
+    with pytest.raises(Forbidden) as refused:
+        await resources.db.transact(change_role, act, UUID(user.id), None, Role.ADMIN)
+    denial = refused.value.denial
+    assert denial is not None
+    assert (denial.action, denial.entity_id, denial.outcome) == ("user.change_role", UUID(user.id), "denied")
 
 
 async def test_seeing_oneself_is_recorded(people: People, owner: asyncpg.Connection) -> None:

@@ -84,7 +84,8 @@ async def change_role(session: AsyncSession, act: Act, user_id: UUID | None, ema
     """
     admins = await queries.locked_admins(session)
     if act.known_actor.user_id not in admins:
-        raise Forbidden("This is for admins.")
+        ended = AuditEntry("user.change_role", "user", user_id, outcome="denied", details={"reason": "no-admin"})
+        raise Forbidden("This is for admins.", denial=ended)
     user = await queries.locked_user(session, user_id=user_id, email=email)
     if user is None:
         unknown = AuditEntry("user.change_role", "user", user_id, outcome="failed", details={"reason": "not-found"})
