@@ -14,9 +14,7 @@ from telemed.kernel.ids import uuid7
 from telemed.kernel.problems import Problem, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.settings import Settings, SettingsProblem
-from telemed.kernel.sqlstates import sqlstate
-
-_NOT_MIGRATED = frozenset({"3F000", "42P01", "42883"})  # no such schema, table, function
+from telemed.kernel.sqlstates import NOT_MIGRATED, sqlstate
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ async def provide_account(settings: Settings, account: Account, *, because: str)
     except Problem as problem:
         raise SettingsProblem(problem.detail) from problem
     except (DBAPIError, StatementFailed) as error:
-        if sqlstate(error) in _NOT_MIGRATED:
+        if sqlstate(error) in NOT_MIGRATED:
             raise SettingsProblem("The database has no tables yet; run `telemed migrate` first.") from error
         raise SettingsProblem(f"The database refused: {error.orig}.") from error
 

@@ -10,14 +10,16 @@ from telemed.contracts.roles import Role
 from telemed.kernel.direct import Direct
 
 # auth.people and auth.revoked_sessions are views: all that other services' code may know of auth's tables.
-# $1 is the user, $2 the session.
-_STANDS = "p.id = {0} AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = {1})"
-# One row at least. What is found is found for a caller who stands, and stays in the query's order: on the left of the
-# last join is one row, and where nothing is compared for equality PostgreSQL has no join but the loop.
+# $1 is the user, $2 the session. One row at least. What is found is found for a caller who stands, and stays in the
+# query's order: on the left of the last join is one row, and where nothing is compared for equality PostgreSQL has no
+# join but the loop.
 _SEEN = """
     SELECT caller.role AS caller_role, found.*
     FROM (VALUES ($1::uuid)) AS sent (user_id)
-    LEFT JOIN (SELECT p.id, p.role FROM auth.people AS p WHERE {stands}) AS caller ON true
+    LEFT JOIN (
+        SELECT p.id, p.role FROM auth.people AS p
+        WHERE p.id = $1 AND NOT EXISTS (SELECT FROM auth.revoked_sessions AS r WHERE r.id = $2::uuid)
+    ) AS caller ON true
     LEFT JOIN LATERAL ({query}) AS found ON caller.role IS NOT NULL{or_else}
 """
 # The fields of `Person`. Index: the primary key of users.
@@ -43,7 +45,7 @@ def seen_by_caller(query: str, *, or_visitor: bool = False) -> str:
     *or_visitor*.
     """
     or_else = " OR sent.user_id IS NULL" if or_visitor else ""
-    return _SEEN.format(query=query, stands=_STANDS.format("$1", "$2::uuid"), or_else=or_else)
+    return _SEEN.format(query=query, or_else=or_else)
 
 
 async def person(direct: Direct, user_id: UUID) -> Person | None:

@@ -4,6 +4,8 @@ LOCK_NOT_AVAILABLE = "55P03"
 READ_ONLY = "25006"  # what should be the primary is a standby
 # What a server says that refuses the connection itself: wrong password or role, no such database, not accepting.
 REFUSED = frozenset({"28000", "28P01", "3D000", "55000"})
+# No such schema, table, function: the database was not migrated, or not far enough.
+NOT_MIGRATED = frozenset({"3F000", "42P01", "42883"})
 # A serialization race or a deadlock that was lost: the others have gone on by the next attempt.
 RETRIED = frozenset({"40001", "40P01"})
 # Too many connections, or a statement that took longer than its bound.

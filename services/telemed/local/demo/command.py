@@ -13,11 +13,10 @@ from telemed.kernel.problems import Overloaded, Unavailable
 from telemed.kernel.resources import open_resources
 from telemed.kernel.service import Service
 from telemed.kernel.settings import Settings, SettingsProblem
-from telemed.kernel.sqlstates import sqlstate
+from telemed.kernel.sqlstates import NOT_MIGRATED, sqlstate
 from telemed.kernel.telemetry.logs import configure_logs
 from telemed.local.demo.seed import Report, seed
 
-_NOT_MIGRATED = frozenset({"3F000", "42P01", "42883"})  # no such schema, table, function
 # In place of a bar, where the output is a file or a CI log.
 _PERCENT_PER_LINE = 20
 
@@ -39,7 +38,7 @@ async def seed_demo(services: Sequence[Service], settings: Settings) -> None:
             except Overloaded as error:
                 raise SettingsProblem("The database is busy, perhaps with another `telemed seed`.") from error
             except (DBAPIError, StatementFailed) as error:
-                if sqlstate(error) not in _NOT_MIGRATED:
+                if sqlstate(error) not in NOT_MIGRATED:
                     raise
                 raise SettingsProblem("Demo data need the tables: run `telemed migrate` first.") from error
     print("The demo data are complete." if is_new else "The demo data are there already.", flush=True)
