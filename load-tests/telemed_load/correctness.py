@@ -22,7 +22,7 @@ OCCUPYING = frozenset({"booked", "in_progress", "completed", "no_show"})
 # been done or not.
 MAY_BE: Mapping[str, frozenset[str]] = {
     "booked": frozenset({"booked", "in_progress"}),
-    "in_progress": frozenset({"booked", "in_progress", "completed"}),
+    "in_progress": frozenset({"in_progress", "completed"}),
     "completed": frozenset({"completed"}),
     "cancelled": frozenset({"cancelled"}),
     "rescheduled": frozenset({"rescheduled"}),
@@ -41,9 +41,10 @@ class Kept:
 
 
 class Looks(Protocol):
-    """Finds what is there."""
+    """Finds what is there. *shows_running* is False where a visit that runs is shown as booked."""
 
     described: str
+    shows_running: bool
 
     def appointments(self, acknowledged: Mapping[str, Mapping[str, str]]) -> list[Kept]:
         """Give the acknowledged appointments that are there, and the others of their slots that can be seen."""
@@ -54,6 +55,7 @@ class ThroughTheDatabase:
     """Reads the tables, as their owner."""
 
     described = "the database's tables"
+    shows_running = True
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -82,6 +84,7 @@ class ThroughTheApi:
     """Lets everybody who booked list their appointments."""
 
     described = "what the API shows to those who booked"
+    shows_running = False
 
     def __init__(self, client: httpx.Client, accounts: Sequence[Account]) -> None:
         self._client = client
@@ -104,10 +107,17 @@ def look(looks: Looks, acknowledged: Mapping[str, Mapping[str, str]]) -> list[st
     if not acknowledged:
         return []
     kept = looks.appointments(acknowledged)
-    return [*_lost(acknowledged, {one.id: one for one in kept}), *_twice(kept)]
+    may_be = MAY_BE if looks.shows_running else {told: found | _shown(found) for told, found in MAY_BE.items()}
+    return [*_lost(acknowledged, {one.id: one for one in kept}, may_be), *_twice(kept)]
 
 
-def _lost(acknowledged: Mapping[str, Mapping[str, str]], kept: Mapping[str, Kept]) -> list[str]:
+def _shown(statuses: frozenset[str]) -> frozenset[str]:
+    return frozenset({"booked"}) if "in_progress" in statuses else frozenset()
+
+
+def _lost(
+    acknowledged: Mapping[str, Mapping[str, str]], kept: Mapping[str, Kept], may_be: Mapping[str, frozenset[str]]
+) -> list[str]:
     broken = []
     for appointment, told in acknowledged.items():
         found = kept.get(appointment)
@@ -115,7 +125,7 @@ def _lost(acknowledged: Mapping[str, Mapping[str, str]], kept: Mapping[str, Kept
             broken.append(f"appointment {appointment} was acknowledged and is not there")
         elif found.slot != told["slot"]:
             broken.append(f"appointment {appointment} was acknowledged for slot {told['slot']} and has {found.slot}")
-        elif found.status not in MAY_BE[told["status"]]:
+        elif found.status not in may_be[told["status"]]:
             broken.append(f"appointment {appointment} was last told to be {told['status']} and is {found.status}")
     return broken
 

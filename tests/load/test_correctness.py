@@ -14,8 +14,9 @@ class Shown:
 
     described = "a test"
 
-    def __init__(self, *kept: Kept) -> None:
+    def __init__(self, *kept: Kept, shows_running: bool = True) -> None:
         self._kept = list(kept)
+        self.shows_running = shows_running
 
     def appointments(self, acknowledged: Mapping[str, Mapping[str, str]]) -> list[Kept]:
         del acknowledged
@@ -54,3 +55,13 @@ def test_a_step_whose_answer_never_came_may_have_been_done(status: str) -> None:
     said = {"one": SAID["one"] | {"status": "cancelling"}}
 
     assert look(Shown(Kept("one", "s", status)), said) == []
+
+
+def test_a_visit_that_was_begun_is_not_merely_booked() -> None:
+    """An acknowledged start that is lost is told, but where a visit that runs is shown as booked."""
+    said = {"one": SAID["one"] | {"status": "in_progress"}}
+
+    assert look(Shown(Kept("one", "s", "in_progress")), said) == []
+    (broken,) = look(Shown(Kept("one", "s", "booked")), said)
+    assert "last told to be in_progress and is booked" in broken
+    assert look(Shown(Kept("one", "s", "booked"), shows_running=False), said) == []
