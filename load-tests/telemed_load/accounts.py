@@ -136,7 +136,8 @@ def login(client: httpx.Client, email: str, password: str) -> Account:
         reply = client.post("/auth/login", json={"email": email, "password": password})
         if reply.status_code != 503:
             break
-        time.sleep(min(5.0, float(reply.headers.get("Retry-After", "1"))))
+        asked = reply.headers.get("Retry-After", "1")
+        time.sleep(min(5, int(asked)) if asked.isdecimal() else 5)  # a gateway in front may name a date
     if reply.status_code != 200:
         raise LoadProblem(f"{client.base_url} does not let {email} log in (status {reply.status_code}).")
     tokens = reply.json()

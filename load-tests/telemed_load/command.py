@@ -2,13 +2,15 @@
 
 import argparse
 import fcntl
+import math
 import signal
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from telemed_load.problems import LoadProblem
-from telemed_load.profile import Profile, default_scale, load_profile
+from telemed_load.profile import Profile, default_scale, lasting, load_profile
 from telemed_load.results import RESULTS, require_writable
 from telemed_load.run import Options, run
 from telemed_load.shapes import Schedule
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(problem))
     except KeyboardInterrupt:
         complain("Stopped; there is no verdict.")
+    except Exception:  # noqa: BLE001 - the interpreter's own exit code would be 1, which says that the platform missed
+        traceback.print_exc()
     return INVALID
 
 
@@ -58,18 +62,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics", action="append", default=[], metavar="URL", help="Of each process; else URL/metrics."
     )
-    parser.add_argument("--workers", type=int, default=0, help="Processes of this machine that share the load.")
-    parser.add_argument("--expect-workers", type=int, default=0, help="Workers of other machines to wait for.")
+    workers = parser.add_mutually_exclusive_group()  # those of this machine are met where no other one can come
+    workers.add_argument("--workers", type=_count, default=0, help="Processes of this machine that share the load.")
+    workers.add_argument("--expect-workers", type=_count, default=0, help="Workers of other machines to wait for.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="Folder for what comes of it.")
     parser.add_argument("--print-json", action="store_true", help="Print the verdict as JSON, too, last.")
     return parser
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if number <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return number
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
+    return int(text)
 
 
 def _file(text: str) -> Path | None:
@@ -81,10 +95,7 @@ def _changed(profile: Profile, given: argparse.Namespace) -> Profile:
     if given.seed is not None:
         profile = profile.model_copy(update={"seed": given.seed})
     if given.seconds is not None:
-        if "seconds" not in type(profile.shape).model_fields:
-            raise LoadProblem(f"--seconds: the length of {given.profile} follows from its own steps.")
-        shape = profile.shape.model_copy(update={"seconds": given.seconds})
-        profile = profile.model_copy(update={"shape": shape})
+        profile = lasting(profile, given.seconds)
     return profile
 
 

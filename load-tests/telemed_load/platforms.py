@@ -60,7 +60,11 @@ def is_answering(url: str) -> bool:
         reply = httpx.get(f"{url.rstrip('/')}/booking/slots/search", params={"limit": "1"}, timeout=5)
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
-    return reply.status_code == 200 and "items" in reply.text
+    try:
+        page = reply.json()
+    except ValueError:
+        return False
+    return reply.status_code == 200 and isinstance(page, dict) and "items" in page
 
 
 @contextmanager
@@ -69,7 +73,8 @@ def _own_platform(profile: Profile) -> Iterator[Target]:
     folder.chmod(0o755)  # the account of the servers must pass through it
     home, port = folder / "home", free_port()
     # Nothing of the caller's environment may lead it to another database.
-    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_HOST", "_PORT"))}
+    elsewhere = ("_URL", "_URLS", "_HOST", "_PORT")
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(elsewhere)}
     environment |= {
         "TELEMED_HOME": str(home),
         # A load of minutes has visits of the whole day in it.

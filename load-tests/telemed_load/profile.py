@@ -13,13 +13,15 @@ from telemed_load.routes import ROUTES
 PROFILES = Path(__file__).parents[1] / "profiles"
 DAY_SECONDS = 24 * 3600
 ReadT = TypeVar("ReadT", bound=BaseModel)
+Share = Annotated[float, Field(ge=0)]
 CORES_FOR_THE_WHOLE = 2  # that 100,000 consultations a day and their generator were found to fit on
 
 
 class Strict(BaseModel):
     """Refuses what it does not know: a slip of the finger must not be a setting that nothing reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # YAML has .inf and .nan, of which no arrival and no end of a window can be made.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Step(Strict):
@@ -90,7 +92,13 @@ class Day(Strict):
     kind: Literal["day"]
     consultations_per_day: float = Field(gt=0)
     seconds: float = Field(gt=0)
-    hours: list[float] = Field(min_length=24, max_length=24)
+    hours: list[Share] = Field(min_length=24, max_length=24)
+
+    @model_validator(mode="after")
+    def _has_an_hour(self) -> Self:
+        if not any(self.hours):
+            raise ValueError("hours: nobody comes in any of them")
+        return self
 
 
 class Steady(Strict):
@@ -110,6 +118,14 @@ class Spike(Strict):
     begins_at_seconds: float = Field(ge=0)
     lasts_seconds: float = Field(gt=0)
     seconds: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _is_in_the_window(self) -> Self:
+        # Otherwise a run without its spike, or without what comes after it, is judged as if it had borne it.
+        ends = self.begins_at_seconds + self.lasts_seconds
+        if ends > self.seconds:
+            raise ValueError(f"seconds: the spike is over after {ends:g} s, the window after {self.seconds:g} s")
+        return self
 
 
 class Stampede(Strict):
@@ -179,7 +195,7 @@ class Profile(Strict):
     title: str
     shape: Shape
     mix: str = "mix.yaml"
-    journeys: dict[str, float] | None = None  # instead of the mix's: how many of each for a consultation
+    journeys: dict[str, Share] | None = None  # instead of the mix's: how many of each for a consultation
     gates: list[str] | None = None  # instead of all
     stricter: dict[str, Stricter] = Field(default_factory=dict)  # by gate
     seed: int
@@ -210,6 +226,21 @@ def load_profile(name: str) -> tuple[Profile, Mix]:
     return profile, mix
 
 
+def lasting(profile: Profile, seconds: float) -> Profile:
+    """Give the profile with a window of another length.
+
+    Raises:
+        LoadProblem: the shape has a length of its own, or does not fit into this one.
+    """
+    if "seconds" not in type(profile.shape).model_fields:
+        raise LoadProblem(f"--seconds: the length of a {profile.shape.kind} follows from its own steps.")
+    try:
+        shape = type(profile.shape).model_validate(profile.shape.model_dump() | {"seconds": seconds})
+    except ValidationError as error:
+        raise LoadProblem(f"--seconds: {_first(error)}.") from error
+    return profile.model_copy(update={"shape": shape})
+
+
 def default_scale(cores: int | None = None) -> float:
     """Give the share of the profile's rates that this machine is to bear, by its cores."""
     return min(1.0, (cores or os.cpu_count() or 1) / CORES_FOR_THE_WHOLE)
@@ -221,9 +252,14 @@ def _read(kind: type[ReadT], path: Path) -> ReadT:
     except OSError as error:
         known = ", ".join(sorted(one.stem for one in PROFILES.glob("*.yaml") if one.stem != "mix"))
         raise LoadProblem(f"There is no profile {path}: {error.strerror}. Known: {known}.") from error
+    except UnicodeDecodeError as error:
+        raise LoadProblem(f"{path} is no text in UTF-8.") from error
     except yaml.YAMLError as error:
         raise LoadProblem(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise LoadProblem(f"{path}: {where}: {first['msg']}.") from error
+        raise LoadProblem(f"{path}: {_first(error)}.") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join([".".join(str(part) for part in first["loc"]), first["msg"]]).removeprefix(": ")

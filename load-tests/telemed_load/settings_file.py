@@ -19,6 +19,8 @@ def settings_from(file: Path) -> Settings:
             given = {name.lower(): value for name, value in dotenv_values(stream=lines).items() if value is not None}
     except OSError as error:
         raise LoadProblem(f"The secret cannot be read from {file}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise LoadProblem(f"{file} is no text in UTF-8.") from error
     try:
         settings = Settings.model_validate(given)
     except ValueError as error:

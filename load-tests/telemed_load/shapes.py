@@ -19,6 +19,10 @@ class Schedule:
     mix: Mix
     scale: float
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.profile.shape, Stampede) and not self.requests_per_consultation:
+            raise LoadProblem("Nobody comes: of no journey of the mix there is any for a consultation.")
+
     @property
     def weights(self) -> dict[str, float]:
         """How many journeys of each kind come for one consultation."""
@@ -59,8 +63,6 @@ class Schedule:
             rounds = [FIRST_CROWD_SECONDS + place * shape.every_seconds for place in range(shape.slots)]
             return iter(crowd(rounds, clients, STAMPEDE, worker=worker, workers=workers))
         journeys = sum(self.weights.values())
-        if journeys <= 0:
-            raise LoadProblem("Nobody comes: every journey of the mix has per_consultation 0.")
         curve: Curve = lambda at: journeys * self.consultations_per_second(at)  # noqa: E731 - a function to hand on
         return stream(
             curve,

@@ -53,6 +53,7 @@ def test_a_second_load_from_here(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--profile", "weekend"), "weekend"),
         (("--profile", "stampede", "--seconds", "5"), "steps"),
         (("--secret", "no/such/file"), "no/such/file"),
+        (("--profile", "spike", "--seconds", "20"), "the spike is over after 50 s"),
     ],
 )
 def test_what_cannot_be_done_is_named(
@@ -60,6 +61,43 @@ def test_what_cannot_be_done_is_named(
 ) -> None:
     """In one sentence."""
     assert word in refused(capsys, *arguments, "--url", NOWHERE, "--results", str(tmp_path))
+
+
+def test_a_secret_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as the wrong one of two files."""
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+
+    assert "UTF-8" in refused(capsys, "--secret", str(tmp_path / "secret"), "--results", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--scale", "nan"),
+        ("--seconds", "inf"),
+        ("--scale", "ten"),
+        ("--workers", "-1"),
+        ("--workers", "2", "--expect-workers", "2"),
+    ],
+)
+def test_what_is_no_number_begins_no_load(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Misused is 2 as well: the run could not be made."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--url", NOWHERE])
+
+    assert ended.value.code == 2
+    assert f"argument {arguments[-2]}: " in capsys.readouterr().err
+
+
+def test_a_fault_of_the_load_is_no_miss_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody foresaw it, and 1 would say that a gate was missed."""
+
+    def breaks(*_: object) -> int:
+        raise RuntimeError
+
+    monkeypatch.setattr("telemed_load.command.run", breaks)
+
+    assert main(["--results", str(tmp_path)]) == 2
 
 
 def written(folder: Path) -> tuple[dict[str, object], str]:

@@ -129,6 +129,16 @@ def test_a_day_begins_as_it_ends() -> None:
         ("title: Again\nshape: {kind: steady, requests_per_second: -1, seconds: 5}", "requests_per_second"),
         ("title: [", "no YAML"),
         ("journeys: {nobody-knows: 1}", "nobody-knows"),
+        ("journeys: {patient: -1}", "journeys.patient"),
+        ("shape: {kind: steady, requests_per_second: .inf, seconds: 5}", "finite"),
+        ("shape: {kind: steady, requests_per_second: 5, seconds: .inf}", "finite"),
+        (f"shape: {{kind: day, consultations_per_day: 1, seconds: 5, hours: {[0] * 24}}}", "nobody comes"),
+        (f"shape: {{kind: day, consultations_per_day: 1, seconds: 5, hours: {[-1, *[1] * 23]}}}", "hours.0"),
+        (
+            "shape: {kind: spike, requests_per_second: 5, times: 2, begins_at_seconds: 9, lasts_seconds: 2, "
+            "seconds: 9.5}",
+            "over after 11 s, the window after 9.5 s",
+        ),
     ],
 )
 def test_a_slip_of_the_finger_is_named(tmp_path: Path, line: str, word: str) -> None:
@@ -141,6 +151,23 @@ def test_a_slip_of_the_finger_is_named(tmp_path: Path, line: str, word: str) -> 
 
     with pytest.raises(LoadProblem, match=word):
         load_profile(str(file))
+
+
+def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+    """An editor's other encoding is no fault of the platform."""
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("title: Café".encode("latin-1"))
+
+    with pytest.raises(LoadProblem, match=r"mine\.yaml is no text in UTF-8"):
+        load_profile(str(file))
+
+
+def test_a_load_to_which_nobody_comes_is_refused() -> None:
+    """Before there is a platform, and not by a division."""
+    profile, mix = load_profile("steady")
+
+    with pytest.raises(LoadProblem, match="Nobody comes"):
+        Schedule(profile.model_copy(update={"journeys": {"patient": 0.0}}), mix, 1.0)
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:
