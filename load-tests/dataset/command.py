@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_stoppable(_load if options.command == "load" else _people, options))
     except PlanProblem as problem:
         return _refused(str(problem), code=2)
-    except (loading.LoadProblem, SettingsProblem, LoadProblem) as problem:
+    except (LoadProblem, SettingsProblem) as problem:
         return _refused(str(problem), code=1)
     except asyncio.CancelledError:
         return _refused("Stopped; the database is as it was before.", code=1)
@@ -63,12 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--once", action="store_true", help="Where this seed's people are there already, that is fine.")
     people = commands.add_parser("people", help="Write people with tokens, one JSON object a line.", epilog=_EPILOG)
     people.add_argument("--role", choices=("patient", "doctor", "admin"), default="patient")
-    people.add_argument("--count", type=int, default=100, help="At most so many.")
-    people.add_argument("--skip", type=int, default=0, help="Leave out so many.")
+    people.add_argument("--count", type=_count, default=100, help="At most so many.")
+    people.add_argument("--skip", type=_count, default=0, help="Leave out so many.")
     people.add_argument("--seed", type=int, default=None, help="Of this seed; of every one if not given.")
     for command in (load, people):
         command.add_argument("--secret", type=Path, help="A file of variables (.telemed/platform.env) to read instead.")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
+    return int(text)
 
 
 def _settings(secret: Path | None) -> Settings:
@@ -101,7 +108,10 @@ async def _people(options: argparse.Namespace, settings: Settings) -> int:
     role: RoleName = options.role
     mint = Mint(settings)
     async with owner_connection(settings) as connection:
-        found = await bearers(connection, role, options.count, skip=options.skip, seed=options.seed)
+        try:
+            found = await bearers(connection, role, options.count, skip=options.skip, seed=options.seed)
+        except asyncpg.UndefinedTableError as error:
+            raise LoadProblem("The database has no accounts; run `telemed migrate` first.") from error
     for bearer in found:
         person = {"id": str(bearer.id), "email": bearer.email, "full_name": bearer.full_name, "role": bearer.role}
         print(json.dumps(person | asdict(mint.tokens(bearer))))

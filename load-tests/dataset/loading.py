@@ -18,6 +18,7 @@ from dataset.plan import Plan
 from dataset.rows import COLUMNS, People, Row, Rows, doctor_rows, people_rows
 from telemed.kernel.ids import uuid7
 from telemed.migrations.runner import newest_revision
+from telemed_load.problems import LoadProblem
 
 Report = Callable[[str, int], None]  # told what is being done, and how many more steps are done
 
@@ -54,10 +55,6 @@ _RECORD = """
 """
 
 
-class LoadProblem(Exception):
-    """The data set cannot be loaded; the message is the sentence that the operator sees."""
-
-
 class AlreadyThere(LoadProblem):
     """The seed's people are in the database, of this load or an earlier one."""
 
@@ -81,7 +78,7 @@ async def load(owner_dsn: str, plan: Plan, password_hash: str, report: Report, *
         AlreadyThere: nothing was changed.
         LoadProblem: the database is not migrated, not empty, or being loaded by somebody else.
     """
-    connection = await _connected(owner_dsn)
+    connection = await connected(owner_dsn)
     try:
         counts = await _whole_or_nothing(connection, plan, password_hash, report, beside=beside)
         # What autovacuum would do in a while: without it the first minute is slower than life.
@@ -116,7 +113,12 @@ async def _whole_or_nothing(
     return counts
 
 
-async def _connected(dsn: str) -> asyncpg.Connection:
+async def connected(dsn: str) -> asyncpg.Connection:
+    """Connect as the owner.
+
+    Raises:
+        LoadProblem: nobody answers there, or not to this login.
+    """
     try:
         return await asyncpg.connect(dsn, timeout=10)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from dataset.cast import DOMAIN
+from dataset.loading import connected
 from telemed.auth.sessions.models import LoginSession
 from telemed.auth.tokens.gate import TokenGate
 from telemed.kernel.identity import TokenVerifier
@@ -97,8 +98,12 @@ async def bearers(
 
 @asynccontextmanager
 async def owner_connection(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """Lend a connection that may read accounts."""
-    connection = await asyncpg.connect(settings.owner_database, timeout=10)
+    """Lend a connection that may read accounts.
+
+    Raises:
+        LoadProblem: as `connected`.
+    """
+    connection = await connected(settings.owner_database)
     try:
         yield connection
     finally:

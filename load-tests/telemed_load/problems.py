@@ -2,4 +2,4 @@
 
 
 class LoadProblem(Exception):
-    """The load cannot be run; the message is the one sentence that the performance engineer sees. Exit code 2."""
+    """The load cannot be run, or its data set not be made; the message is the one sentence that the operator sees."""

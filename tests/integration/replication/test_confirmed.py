@@ -70,6 +70,6 @@ async def cut_waits_short(replication: Replication) -> None:
 
         async def nobody_waits() -> bool:
             ended = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            return await connection.fetchval(ended) == 0
+            return bool(await connection.fetchval(ended) == 0)
 
         await until(nobody_waits, within_seconds=10)

@@ -119,16 +119,40 @@ async def test_a_production_platform_is_refused(
     assert set((await count_rows(owner)).values()) == {0}
 
 
-async def test_a_database_that_does_not_answer_is_one_sentence(database: TestDatabase, redis_url: str) -> None:
+@pytest.mark.parametrize("arguments", [("load", "--slots", "1e3"), ("people",)])
+async def test_a_database_that_does_not_answer_is_one_sentence(
+    arguments: tuple[str, ...], database: TestDatabase, redis_url: str
+) -> None:
     """No traceback for a mistyped address."""
     settings = make_settings(database, redis_url, owner_database_url="postgresql://nobody:wrong@127.0.0.1:9/none")
 
-    answer = await run(settings, "load", "--slots", "1e3")
+    answer = await run(settings, *arguments)
 
     assert answer.code == 1
     assert answer.errors.splitlines() == [
         "dataset: The database cannot be reached as its owner; is OWNER_DATABASE_URL right?"
     ]
+
+
+async def test_people_of_a_database_without_accounts_is_one_sentence(
+    settings: Settings, owner: asyncpg.Connection
+) -> None:
+    """Nobody has migrated it."""
+    await owner.execute("DROP SCHEMA auth CASCADE")
+
+    answer = await run(settings, "people")
+
+    assert answer.code == 1
+    assert answer.errors == "dataset: The database has no accounts; run `telemed migrate` first.\n"
+
+
+@pytest.mark.parametrize("arguments", [("--count", "-1"), ("--skip", "-1"), ("--count", "1.5")])
+async def test_fewer_people_than_none_is_misuse(arguments: tuple[str, str], settings: Settings) -> None:
+    """PostgreSQL would refuse it with a traceback."""
+    answer = await run(settings, "people", *arguments)
+
+    assert answer.code == 2
+    assert f"argument {arguments[0]}: must be a whole number" in answer.errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

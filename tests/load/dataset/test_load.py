@@ -15,6 +15,7 @@ from dataset.plan import SMALLEST, Plan
 from dataset.rows import COLUMNS
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.settings import Settings
+from telemed_load.problems import LoadProblem
 
 _SCHEMA = """
     SELECT conrelid::regclass::text || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
@@ -94,7 +95,7 @@ async def test_a_database_with_people_is_refused_and_left_alone(
     """Data of somebody's are not mixed with invented ones by mistake."""
     before = await count_rows(owner)
 
-    with pytest.raises(loading.LoadProblem, match="not empty"):
+    with pytest.raises(LoadProblem, match="not empty"):
         await loading.load(database.owner, Plan(SMALLEST, seed=8, now=NOW), "hash", quietly)
 
     assert await count_rows(owner) == before
@@ -116,7 +117,7 @@ async def test_the_same_seed_again_is_refused_in_a_sentence(
     before = await count_rows(owner)
     tomorrow = Plan(SMALLEST, seed=loaded.seed, now=NOW + timedelta(days=1))
 
-    with pytest.raises(loading.LoadProblem, match="another --seed"):
+    with pytest.raises(LoadProblem, match="another --seed"):
         await loading.load(database.owner, tomorrow, "hash", quietly, beside=True)
 
     assert await count_rows(owner) == before
@@ -127,7 +128,7 @@ async def test_a_database_without_tables_is_refused(test_servers: TestServers, q
     name = unused_name()
     await test_servers.acreate_database(name)
     try:
-        with pytest.raises(loading.LoadProblem, match="telemed migrate"):
+        with pytest.raises(LoadProblem, match="telemed migrate"):
             await loading.load(test_servers.role_dsn(name, "telemed_owner"), PLAN, "hash", quietly)
     finally:
         await test_servers.adrop_database(name)
@@ -140,7 +141,7 @@ async def test_of_two_loads_at_once_one_is_refused(
     async with owner.transaction():
         await owner.fetchval("SELECT pg_advisory_xact_lock($1)", loading._LOAD_LOCK)
 
-        with pytest.raises(loading.LoadProblem, match="Another load"):
+        with pytest.raises(LoadProblem, match="Another load"):
             await loading.load(database.owner, PLAN, "hash", quietly)
 
 
