@@ -11,13 +11,12 @@ import random
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.charts.data import valkey_cli
+from tests.charts.data.commands import send
 from tests.charts.rendering import render_objects
 from tests.servers import server_folder
 
@@ -25,6 +24,13 @@ from telemed.local.binaries import valkey_program
 from telemed.local.processes import Guard, Program, Running
 
 PASSWORD = 'a "quoted" \\ password'
+# Asked five times a round by each of six pods: without a process of its own.
+_GETENT = """
+while read -r name address; do
+    [ "$name" != "$2" ] || { echo "$address $2"; exit 0; }
+done < "$NAMES"
+exit 2
+"""
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Pod:
         Raises:
             OSError: it does not.
         """
-        return valkey_cli.send(self.address, port, PASSWORD, list(words)).strip()
+        return send(self.address, port, PASSWORD, list(words)).strip()
 
     def is_ready(self) -> bool:
         """Ask its readiness probe."""
@@ -161,9 +167,8 @@ def namespace(mode: str, **environment: str) -> Iterator[Namespace]:
         server = shlex.quote(str(valkey_program(None, folder / "programs")))
         _script(programs / "valkey-server", f'exec {server} "$@" --bind "$POD_IP"')
         _script(programs / "valkey-sentinel", f'exec {server} "$@" --sentinel --bind "$POD_IP"')
-        _script(programs / "getent", """sed -n "s/^$2 \\(.*\\)/\\1 $2/p" "$NAMES" | grep .""")
-        client = f"{shlex.quote(sys.executable)} -ES {shlex.quote(valkey_cli.__file__)}"
-        _script(programs / "valkey-cli", f'exec {client} "$@"')
+        _script(programs / "getent", _GETENT)
+        shutil.copy(Path(__file__).with_name("valkey-cli.sh"), programs / "valkey-cli")
         lent = Namespace(folder, guard, _environment(folder, objects, environment))
         try:
             yield lent

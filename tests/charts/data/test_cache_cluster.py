@@ -35,12 +35,15 @@ async def well(cluster: Namespace) -> None:
 
 
 def is_content(pod: Pod, there: list[Pod]) -> bool:
-    if not pod.is_ready():
+    """Ask the probe last: it is several processes."""
+    try:
+        nodes = pod.ask("cluster", "nodes")
+    except OSError:
         return False
-    nodes = pod.ask("cluster", "nodes")
-    return nodes.count("\n") == 5 and all(
+    sees_all = nodes.count("\n") == 5 and all(
         any(f" {other.address}:6379@" in line and "fail" not in line for line in nodes.splitlines()) for other in there
     )
+    return sees_all and pod.is_ready()
 
 
 def fill(cluster: Namespace) -> None:

@@ -1,9 +1,6 @@
-"""As much of valkey-cli as the cache's scripts call, as the wheel of Valkey has none; and a client for the tests."""
+"""A client of the cache's pods for the tests, in their own process."""
 
-import os
 import socket
-import sys
-from pathlib import Path
 from typing import Any
 
 
@@ -32,20 +29,3 @@ def _read(stream: Any) -> str:  # what makefile returns has no public type
     if head[0] == "*":
         return "\n".join(_read(stream) for _ in range(int(head[1:])))
     return str(head[1:])
-
-
-def main(words: list[str]) -> str:
-    """Run it as a program; without -h it asks the pod that it runs in."""
-    host, port = os.environ["POD_IP"], 6379
-    while words and words[0] in ("-h", "-p"):
-        host, port = (words[1], port) if words[0] == "-h" else (host, int(words[1]))
-        words = words[2:]
-    names = dict(line.split() for line in Path(os.environ["NAMES"]).read_text().splitlines())
-    return send(names.get(host, host), port, os.environ.get("REDISCLI_AUTH"), words)
-
-
-if __name__ == "__main__":
-    try:
-        sys.stdout.write(main(sys.argv[1:]) + "\n")
-    except OSError as error:
-        sys.exit(f"Could not connect to Valkey: {error}")
