@@ -1,5 +1,6 @@
 """What a query of Prometheus asks for, and which metrics there are to ask for."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Asked:
     labels: set[str] = field(default_factory=set)
 
 
+@functools.cache  # asked for every query of every panel and rule; the files do not change meanwhile
 def labels_by_metric() -> dict[str, frozenset[str]]:
     """Return every series' name with its labels: those of others, and ours as observability/metrics.md has them."""
     known = dict(OTHERS)
