@@ -148,9 +148,11 @@ async def resources(settings: Settings, clock: ManualClock, services: tuple[Serv
 def app(resources: Resources, services: tuple[Service, ...], monkeypatch: pytest.MonkeyPatch) -> BehindExpress:
     """The combined application at its edge and on both ways, which lets everybody in however late the event loop is.
 
-    The machine that runs the tests is busy with them; who is refused when it is late has tests of its own.
+    The machine that runs the tests is busy with them; who is refused when it is late has tests of its own, and so has
+    the priority of hashing: beside tests on every core, whoever registers or logs in would wait for the lowest.
     """
     monkeypatch.setattr(admission, "LATENESS_SECONDS", {})
+    monkeypatch.setattr("telemed.auth.passwords.threads.NICENESS", 0)
     return BehindExpress(at_the_edge(build_api(services, resources, with_platform_routes=True), services, resources))
 
 
