@@ -57,6 +57,28 @@ async def test_a_lost_primary_calls_once(alertmanager: Alertmanager) -> None:
     assert set(namespaces) == {"staging"}
 
 
+async def test_what_burns_several_budgets_calls_once(alertmanager: Alertmanager) -> None:
+    """And says more as more burns, of the same call; what burns elsewhere is another."""
+    burning = [name for name, labels in ALERTS.items() if "slo" in labels and labels["severity"] == "page"]
+    first, *others = burning
+    await alertmanager.fire(ALERTS[first])
+    await until(lambda: alertmanager.told.names("page") == [first])
+
+    await alertmanager.fire(*(ALERTS[name] for name in others), {**ALERTS[first], "namespace": "staging"})
+    await until(lambda: set(burning) in alertmanager.told.groups("page"))
+    await until(lambda: len(set(calls(alertmanager))) == 2)
+
+    here, there = dict.fromkeys(calls(alertmanager))
+    assert "telemed" in here
+    assert "staging" in there
+    assert calls(alertmanager).count(here) > 1
+
+
+def calls(alertmanager: Alertmanager) -> list[str]:
+    """Give the group of each notification of a page: who pages by it calls once for each."""
+    return [str(one["groupKey"]) for receiver, one in alertmanager.told.notifications if receiver == "page"]
+
+
 async def test_the_watchdog_comes_again_and_again_and_alone(alertmanager: Alertmanager) -> None:
     """While everything else fires too; three minutes without it mean that no alert would come."""
     everything = [labels for name, labels in ALERTS.items() if name != "TelemedWatchdog"]
