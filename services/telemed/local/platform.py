@@ -155,10 +155,12 @@ class _Platform:
             asyncio.run(_prepare(server.dsn(), passwords))
             note(f"{server.version} on 127.0.0.1:{server.port}")
         self._leave_if_asked()
-        return {
+        addresses = {
             name: f"postgresql://{role}:{passwords[role]}@127.0.0.1:{server.port}/{roles.DATABASE}"
             for name, role in DATABASE_VARIABLES.items()
         }
+        # Replicas that the environment names are those of another database.
+        return addresses | {"REPLICA_DATABASE_URLS": ""}
 
     def _start_valkey(self) -> dict[str, str]:
         if _is_given(OWN_REDIS):

@@ -222,6 +222,20 @@ def test_a_full_disk_is_told_in_one_sentence(start: Start, leftovers: Leftovers)
     assert leftovers() == {}
 
 
+def test_replicas_of_another_database_are_not_read_from(
+    home: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has them in their environment would find another platform's slots."""
+    monkeypatch.setenv("REPLICA_DATABASE_URLS", "postgresql://somebody@db.example/telemed")
+    say = "import os, sys; sys.exit('reads from ' + repr(os.environ['REPLICA_DATABASE_URLS']))"
+
+    platform = start(serve=say)
+    platform.wait_for("reads from")
+
+    assert "reads from ''" in platform.output
+    assert platform_values(home)["REPLICA_DATABASE_URLS"] == ""
+
+
 def test_an_own_database_is_used_and_never_seeded(home: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """DATABASE_URL wins over the embedded server, and no demo account with a known password gets into it."""
     monkeypatch.setattr("tests.integration.local.platform_process.HIDDEN", ("PORT",))
