@@ -124,6 +124,25 @@ async def talk_on(writer: asyncio.StreamWriter) -> None:
             await writer.drain()
 
 
+async def test_no_request_becomes_a_websocket(served: Platform) -> None:
+    """Also where the library is installed: it is a request like any other, on a connection like any other."""
+    (process,) = served.processes
+    assert process.port is not None
+    handshake = (
+        b"GET /auth/me HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    try:
+        async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+            for request in (handshake, b"GET /auth/me HTTP/1.1\r\nHost: x\r\n\r\n"):
+                writer.write(request)
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+                await reader.readuntil(b"}")
+    finally:
+        writer.close()
+
+
 async def test_a_trailer_is_no_header(
     platform_processes: Platform, live_people: People, owner: asyncpg.Connection
 ) -> None:

@@ -125,6 +125,8 @@ def _server(app: ASGIApp, settings: Settings, *, express: Express | None = None)
         uvicorn.Config(
             app,
             http=partial(BoundedHttpProtocol, express=express),  # type: ignore[arg-type]  # uvicorn only ever calls it
+            # There are none here; what became one would leave the protocol above, its bounds and its drain.
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
