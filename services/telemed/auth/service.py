@@ -13,7 +13,7 @@ from telemed.auth.throttling.operations import forget_old
 from telemed.auth.tokens.gate import TokenGate
 from telemed.auth.tokens.routes import router as tokens
 from telemed.auth.users.routes import router as users
-from telemed.kernel.jobs import Job
+from telemed.kernel.jobs import FORGOTTEN_AT_ONCE, Job
 from telemed.kernel.priority import Priority
 from telemed.kernel.resources import Resources
 from telemed.kernel.service import Parts, Service
@@ -41,8 +41,8 @@ SERVICE = Service(
     },
     straight=("GET /auth/me",),
     jobs=(
-        Job("forget-login-attempts", timedelta(minutes=10), forget_old),
-        Job("forget-sessions", timedelta(hours=1), forget_ended_sessions),
+        Job("forget-login-attempts", timedelta(minutes=10), forget_old, batch=FORGOTTEN_AT_ONCE),
+        Job("forget-sessions", timedelta(hours=1), forget_ended_sessions, batch=FORGOTTEN_AT_ONCE),
     ),
     open_parts=open_parts,
 )

@@ -4,23 +4,22 @@ from datetime import datetime, timedelta
 
 from telemed.kernel.freshness import look_job
 from telemed.kernel.idempotency import forget_replies
-from telemed.kernel.jobs import Job
+from telemed.kernel.jobs import FORGOTTEN_AT_ONCE, Job
 from telemed.kernel.resources import Resources
 from telemed.worker import queries
 
 # Notes of subscribers must outlive every way in which an event may come again; an undelivered one keeps them longer.
 KEEP_HANDLED = timedelta(days=14)
-_AT_ONCE = 5000  # short transactions: an old snapshot slows every queue down
 
 
 async def _forget_replies(resources: Resources) -> int:
     before = resources.clock.now() - timedelta(hours=resources.settings.idempotency_keep_hours)
-    return await resources.db.transact(forget_replies, before=before, limit=_AT_ONCE)
+    return await resources.db.transact(forget_replies, before=before, limit=FORGOTTEN_AT_ONCE)
 
 
 async def _forget_handled(resources: Resources) -> int:
     before = resources.clock.now() - KEEP_HANDLED
-    return await resources.db.transact(queries.forget_handled, before=before, limit=_AT_ONCE)
+    return await resources.db.transact(queries.forget_handled, before=before, limit=FORGOTTEN_AT_ONCE)
 
 
 async def _measure_outbox(resources: Resources, now: datetime) -> datetime | None:
@@ -35,6 +34,6 @@ async def _measure_outbox(resources: Resources, now: datetime) -> datetime | Non
 MEASURE_OUTBOX = look_job("outbox-measure", "outbox", _measure_outbox)
 HOUSEKEEPING = (
     MEASURE_OUTBOX,
-    Job("forget-replies", timedelta(minutes=10), _forget_replies),
-    Job("forget-handled", timedelta(minutes=10), _forget_handled),
+    Job("forget-replies", timedelta(minutes=10), _forget_replies, batch=FORGOTTEN_AT_ONCE),
+    Job("forget-handled", timedelta(minutes=10), _forget_handled, batch=FORGOTTEN_AT_ONCE),
 )

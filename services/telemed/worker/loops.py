@@ -21,7 +21,7 @@ log = get_logger("worker")
 
 
 async def repeat(job: Job, resources: Resources, stopping: asyncio.Event) -> None:
-    """Run the job again and again: at once while it finds something to do, otherwise after its pause.
+    """Run the job again and again: at once while there is a batch of it to do, otherwise after its pause.
 
     After a failure the pause grows, so that a database that is away for minutes is neither given up on nor flooded.
     """
@@ -44,7 +44,7 @@ async def repeat(job: Job, resources: Resources, stopping: asyncio.Event) -> Non
             resources.metrics.job_succeeded.labels(job.name).set(time.time())
         finally:
             current_trace.reset(token)
-        if done:
+        if done >= job.batch:
             await asyncio.sleep(0)  # a job that never waits for I/O must not keep the others from their turn
         else:
             chance = random.random()  # noqa: S311 - not a secret

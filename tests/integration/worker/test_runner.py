@@ -238,6 +238,26 @@ class TestLoops:
         async with asyncio.timeout(5):
             await repeat(Job("x", timedelta(hours=1), run), worker_resources, stopping)
 
+    async def test_what_is_less_than_a_batch_waits_for_the_next_time(self, worker_resources: Resources) -> None:
+        """Or a job that forgets what grows old would run without a pause for as long as there is any traffic."""
+        did, runs = [5, 4, 5], 0
+        stopping, has_run_twice = asyncio.Event(), asyncio.Event()
+
+        async def run(_resources: Resources) -> int:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
+                has_run_twice.set()
+            return did[runs - 1]
+
+        running = asyncio.create_task(repeat(Job("x", timedelta(hours=1), run, batch=5), worker_resources, stopping))
+        await has_run_twice.wait()
+        for _ in range(20):  # far more turns than another run would need
+            await asyncio.sleep(0)
+        stopping.set()
+        await running
+        assert runs == 2
+
     async def test_a_job_that_does_not_end_is_cut_short(
         self, worker_resources: Resources, events: LoggedEvents
     ) -> None:

@@ -21,6 +21,7 @@ from telemed.contracts.events import SESSIONS_REVOKED
 from telemed.kernel.acts import Act, Actor
 from telemed.kernel.audit import AuditEntry, AuditOutcome, append_audit
 from telemed.kernel.ids import uuid7
+from telemed.kernel.jobs import FORGOTTEN_AT_ONCE
 from telemed.kernel.outbox import Event, append_events
 from telemed.kernel.resources import Resources
 
@@ -142,7 +143,7 @@ async def revoke(session: AsyncSession, act: Act, found: LoginSession, *, becaus
 async def forget_ended_sessions(resources: Resources) -> int:
     """Delete sessions that have been over for a day; returns how many."""
     before = resources.clock.now() - KEEP_ENDED_SESSIONS_FOR
-    return await resources.db.transact(queries.forget_sessions, before=before, limit=5000)
+    return await resources.db.transact(queries.forget_sessions, before=before, limit=FORGOTTEN_AT_ONCE)
 
 
 def _login(user: User | None, outcome: AuditOutcome, reason: str | None = None) -> AuditEntry:

@@ -22,10 +22,10 @@ from telemed.auth.throttling.rules import (
     wait_before_next,
 )
 from telemed.kernel.acts import Act
+from telemed.kernel.jobs import FORGOTTEN_AT_ONCE
 from telemed.kernel.resources import Resources
 
 KEEP_ADDRESSES_FOR = timedelta(days=90)  # about as long as people keep a provider, a clinic or a phone's network
-_BATCH = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,10 @@ async def remember_address(session: AsyncSession, act: Act, attempt: Attempt) ->
 async def forget_old(resources: Resources) -> int:
     """Delete empty buckets and addresses that were not used for long; returns how many."""
     now = resources.clock.now()
-    buckets = await resources.db.transact(queries.forget_buckets, before=now, limit=_BATCH)
-    addresses = await resources.db.transact(queries.forget_addresses, before=now - KEEP_ADDRESSES_FOR, limit=_BATCH)
+    buckets = await resources.db.transact(queries.forget_buckets, before=now, limit=FORGOTTEN_AT_ONCE)
+    addresses = await resources.db.transact(
+        queries.forget_addresses, before=now - KEEP_ADDRESSES_FOR, limit=FORGOTTEN_AT_ONCE
+    )
     return buckets + addresses
 
 
