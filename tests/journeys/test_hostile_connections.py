@@ -159,8 +159,11 @@ async def test_a_trailer_is_no_header(
     assert (await exchange(process.port, logout, stays=True)).startswith(b"HTTP/1.1 401 ")
     assert (await patient.get("/auth/me")).status_code == 200
     assert (await exchange(process.port, login, stays=True)).startswith(b"HTTP/1.1 401 ")
-    addresses = await owner.fetch("SELECT client_address FROM audit.records WHERE action = 'session.login'")
-    assert [row["client_address"] for row in addresses] == ["203.0.113.7"]
+    noted = await owner.fetch(
+        "SELECT client_address FROM audit.records WHERE action = 'session.login' AND client_address = ANY ($1)",
+        ["203.0.113.7", "198.51.100.1"],  # other tests leave records beside
+    )
+    assert [row["client_address"] for row in noted] == ["203.0.113.7"]
 
 
 async def test_headers_that_never_end_are_given_up(served: Platform) -> None:
