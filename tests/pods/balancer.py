@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.pods.kubelet import Kubelet, Pod
+from tests.pods.kubelet import Kubelet
+from tests.pods.pod import Pod
 from tests.support.programs import require_program
 from tests.support.waiting import until
 

@@ -4,7 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from tests.pods.kubelet import Kubelet, Pod
+from tests.pods.kubelet import Kubelet
+from tests.pods.pod import Pod
 from tests.pods.rendered import Rollout
 
 _LOOKS_EVERY_SECONDS = 0.05

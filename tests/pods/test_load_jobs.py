@@ -17,7 +17,8 @@ from tests.charts.rendering import Object
 from tests.kubernetes.scripts import ROOT, call, cluster_in, decoded
 from tests.load.test_kubernetes import jobs, objects
 from tests.pods.confinement import can_confine
-from tests.pods.kubelet import Kubelet, Pod
+from tests.pods.kubelet import Kubelet
+from tests.pods.pod import Pod
 from tests.pods.rendered import LOAD, Chart, PodTemplate
 from tests.pods.test_pods import ready
 from tests.support.programs import require_program

@@ -11,8 +11,9 @@ import pytest
 from tests.pods.balancer import balancer_before
 from tests.pods.confinement import can_confine
 from tests.pods.deployment import Deployment
-from tests.pods.kubelet import Kubelet, Pod, kubelet_on
+from tests.pods.kubelet import Kubelet, kubelet_on
 from tests.pods.load import Request, requests_at
+from tests.pods.pod import Pod
 from tests.pods.rendered import Chart, PodTemplate
 from tests.support.clinic import doctor_card
 from tests.support.databases import TestDatabase
