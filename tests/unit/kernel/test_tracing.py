@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from tests.support.events import LoggedEvents
 
 from telemed.kernel.http.request_metrics import method_label
+from telemed.kernel.http.route_table import UNKNOWN
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.budget import Budget
 from telemed.kernel.telemetry.context import Trace, begin_trace
@@ -110,6 +111,14 @@ def test_a_method_that_http_does_not_know_is_called_as_the_instrumentation_calls
     done = done_request(("request.answered", trace, method_label("BREW"), "/a/{id}", "405", "https", 0.25, 1e9))
     assert done.name == "HTTP /a/{id}"
     assert done.attributes["http.request.method"] == sanitize_method("BREW") == "_OTHER"
+
+
+def test_a_request_without_a_route_has_none_in_its_name() -> None:
+    """As the instrumentation leaves it out: addresses that nothing answers to are no name to count by."""
+    trace = begin_trace(traceparent=None, request_id=None)
+    done = done_request(("request.answered", trace, "GET", UNKNOWN.template, "404", "https", 0.25, 1e9))
+    assert done.name == "GET"
+    assert "http.route" not in done.attributes
 
 
 async def test_without_a_destination_no_request_is_kept(metrics: Metrics) -> None:

@@ -23,7 +23,7 @@ from telemed.kernel.http.straight import StraightWays
 from telemed.kernel.problems import InternalError, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
-from telemed.kernel.telemetry.answered import answered_now
+from telemed.kernel.telemetry.answered import UNMATCHED, answered_now
 from telemed.kernel.telemetry.context import begin_trace, current_trace
 from telemed.kernel.telemetry.logs import get_logger, log_request
 from telemed.kernel.telemetry.rendering import done_request
@@ -182,7 +182,7 @@ class Edge:
             scope[CANCELLED_BECAUSE] = Because.CLIENT_GONE
         except Exception:
             # Logged with the ids that the client is given; the client learns nothing else.
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", UNMATCHED)
             log.exception("request.failed", method=method_label(scope["method"]), route=route)
             await self._answer(scope, exchange, InternalError())
 

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from telemed.kernel.priority import Priority
 from telemed.kernel.service import Service
+from telemed.kernel.telemetry.answered import UNMATCHED
 
 
 class KnownRoute(NamedTuple):
@@ -28,7 +29,7 @@ class Place(NamedTuple):
     success: int
 
 
-UNKNOWN = KnownRoute("unmatched", Priority.NORMAL)
+UNKNOWN = KnownRoute(UNMATCHED, Priority.NORMAL)
 # What the application answers beside its services' routes.
 _DOCUMENTATION = {
     ("GET", path): KnownRoute(path, Priority.BROWSING) for path in ("/docs", "/docs/assets/{path}", "/openapi.json")

@@ -8,8 +8,9 @@ import time
 
 from telemed.kernel.telemetry.context import Trace
 
-# The method of a request that HTTP does not know, as metrics and logs call it.
+# The method of a request that HTTP does not know, and the route of one that has none, as metrics and logs call them.
 OTHER_METHOD = "other"
+UNMATCHED = "unmatched"
 # Event (`request.answered` or `request.abandoned`), trace, method, route, status, scheme, seconds that it took, seconds
 # since 1970 when it ended.
 Answered = tuple[str, Trace, str, str, str, str, float, float]

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from telemed.kernel.telemetry.answered import OTHER_METHOD, Answered
+from telemed.kernel.telemetry.answered import OTHER_METHOD, UNMATCHED, Answered
 from telemed.kernel.telemetry.context import Trace
 from telemed.kernel.telemetry.noted import NotedSpan
 from telemed.kernel.telemetry.spans import Attributes, Kind, Sketch
@@ -53,13 +53,14 @@ def done_request(answered: Answered) -> Done:
     """Describe the request in OpenTelemetry's words for HTTP servers."""
     _, trace, method, route, status, scheme, _, _ = answered
     is_known = method != OTHER_METHOD
+    where = {} if route == UNMATCHED else {"http.route": route}
     return Done(
         # As the instrumentation names it, or one request would have two names, by whether it was sampled.
-        f"{method if is_known else 'HTTP'} {route}",
+        " ".join((method if is_known else "HTTP", *where.values())),
         Kind.SERVER,
         {
             "http.request.method": method if is_known else "_OTHER",
-            "http.route": route,
+            **where,
             "http.response.status_code": int(status),
             "url.scheme": scheme,
             "telemed.request_id": trace.request_id,
