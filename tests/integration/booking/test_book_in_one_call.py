@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-from tests.support.clinic import Clinic
+from tests.support.clinic import Clinic, doctor_card
 from tests.support.databases import TestDatabase
 from tests.support.events import LoggedEvents
 from tests.support.people import People, User
@@ -20,7 +20,10 @@ from tests.support.waiting import until
 
 from telemed.booking.appointments import queries
 from telemed.booking.appointments.queries import Booking, Sight
+from telemed.booking.slots.keys import page_key
 from telemed.booking.slots.queries import SlotNow
+from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots.shelf import SlotShelf
 from telemed.contracts.work import Entry
 from telemed.kernel.acts import Act
 from telemed.kernel.direct import Direct
@@ -114,6 +117,25 @@ async def scene(people: People, clinic: Clinic, owner: asyncpg.Connection) -> Sc
     doctor = await clinic.doctor()
     (slot,) = await clinic.slots(doctor)
     return Scene(people, clinic, owner, await people.patient(), doctor, slot["id"])
+
+
+async def test_search_is_told_of_the_specialization_that_the_slot_has_now(
+    scene: Scene, meanwhile: Meanwhile, resources: Resources
+) -> None:
+    """Under which another process may have kept it on a page since the look."""
+    query = SearchSlots(specialization="neurology")
+    elsewhere = SlotShelf(resources.cache, resources.clock, resources.reads)
+
+    async def change_and_be_found() -> None:
+        assert (await scene.doctor.put("/booking/doctors/me", doctor_card(specialization="Neurology"))).is_success
+        found = (await scene.people.nobody.get("/booking/slots/search", specialization="neurology")).json()
+        assert [one["id"] for one in found["items"]] == [scene.slot_id]
+
+    meanwhile.let(change_and_be_found)
+    assert (await scene.book()).status_code == 201
+
+    entry = (await elsewhere.fetch(page_key(query))).entry
+    assert entry is None or not entry.is_valid or entry.value.candidates == ()
 
 
 @pytest.mark.parametrize(

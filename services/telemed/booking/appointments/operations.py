@@ -210,10 +210,11 @@ def theirs_still(
 
 async def _book(direct: Direct, wish: Wish, seen: Bookable, reason: str | None) -> Written[Booked]:
     for _ in range(_LOOKS):
-        booking, booked = _booking(seen.slot, seen.act, reason)
+        booking, appointment = _booking(seen.slot, seen.act, reason)
         sight = await queries.book_slot(direct, wish.entry, seen.act, seen.slot, booking)
         if sight.is_booked:
-            return Written(booking.reply, booked)
+            # As it was under the slot's lock, for which a change of the doctor's specialization waits.
+            return Written(booking.reply, Booked(appointment, gone(sight.slot or seen.slot)))
         judged = _judged(sight, wish)
         if isinstance(judged, Written):
             return judged
@@ -240,7 +241,7 @@ def _bookable(slot: SlotNow | None, act: Act) -> SlotNow:
     return slot
 
 
-def _booking(slot: SlotNow, act: Act, reason: str | None) -> tuple[Booking, Booked]:
+def _booking(slot: SlotNow, act: Act, reason: str | None) -> tuple[Booking, AppointmentReply]:
     """Make what is written and what is said, to the byte as it will be stored."""
     appointment = AppointmentReply(
         id=uuid7(),
@@ -260,7 +261,7 @@ def _booking(slot: SlotNow, act: Act, reason: str | None) -> tuple[Booking, Book
         _booked_event(appointment, slot),
         rendered(appointment, 201, f"/consultation/{appointment.id}"),
     )
-    return booking, Booked(appointment, gone(slot))
+    return booking, appointment
 
 
 async def _locked_bookable(direct: Direct, act: Act, slot_id: SlotId) -> SlotNow:
