@@ -4,8 +4,6 @@ Whoever takes no part learns nothing: a consultation of others, and one that doe
 administrators too. The patient, who may see it but not conduct it, is told so with 403.
 """
 
-from collections.abc import Awaitable, Callable
-
 from telemed.contracts.appointments import (
     AnyAppointment,
     LockedAppointment,
@@ -14,6 +12,7 @@ from telemed.contracts.appointments import (
     part_in,
 )
 from telemed.contracts.ids import AppointmentId
+from telemed.contracts.work import MayRepeat
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry
 from telemed.kernel.direct import Direct
@@ -53,7 +52,7 @@ async def locked_by_doctor(
     return appointment
 
 
-def by_doctor_still(consultation_id: AppointmentId, *, action: str) -> Callable[[Direct, Act], Awaitable[None]]:
+def by_doctor_still(consultation_id: AppointmentId, *, action: str) -> MayRepeat:
     """Give the rule by which a change is told again under its key: to a doctor who is one still (`Work.repeating`)."""
 
     async def require(direct: Direct, act: Act) -> None:

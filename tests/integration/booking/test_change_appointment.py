@@ -6,7 +6,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from tests.support.clinic import Clinic
+from tests.support.databases import TestDatabase
 from tests.support.people import Caller, People
+from tests.support.stalls import slot_locked, waiting_for_locks
+from tests.support.waiting import until
 
 from telemed.kernel.clock import ManualClock
 
@@ -212,3 +215,27 @@ async def test_own_appointments_come_in_pages(people: People, clinic: Clinic) ->
                 break
         assert seen == [slot["id"] for slot in reversed(slots)]
     assert (await patient.get("/booking/appointments", status="cancelled")).json()["items"] == []
+
+
+async def test_a_former_doctors_slot_is_not_moved_to(
+    people: People, clinic: Clinic, owner: asyncpg.Connection, database: TestDatabase
+) -> None:
+    """Although they were a doctor when the move began to wait for the slot."""
+    doctor, patient = await clinic.doctor(), await people.patient()
+    appointment = await clinic.appointment(patient, doctor)
+    (wanted,) = await clinic.slots(doctor, starts_at=clinic.opens_at + timedelta(hours=3))
+
+    async def is_waiting() -> bool:
+        return await waiting_for_locks(owner) >= 1
+
+    async with slot_locked(database.owner, wanted["id"]):
+        moving = asyncio.create_task(
+            patient.post(f"/booking/appointments/{appointment['id']}/reschedule", {"slot_id": wanted["id"]})
+        )
+        await until(is_waiting)
+        await owner.execute("UPDATE auth.users SET role = 'patient' WHERE id = $1", UUID(doctor.id))
+
+    moved = await moving
+    assert (moved.status_code, moved.json()["type"]) == (404, "not-found")
+    kept = await owner.fetchval("SELECT status FROM booking.appointments WHERE id = $1", UUID(appointment["id"]))
+    assert kept == "booked"

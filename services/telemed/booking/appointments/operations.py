@@ -9,7 +9,6 @@ Booking is the hot path: it goes past the ORM, with its locks and writes in a fu
 docs/decisions/0026-booking-in-one-statement.md). What may be booked is decided here all the same.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -46,7 +45,7 @@ from telemed.contracts.events import APPOINTMENT_BOOKED, APPOINTMENT_CANCELLED, 
 from telemed.contracts.ids import AppointmentId, PatientId, SlotId
 from telemed.contracts.looks import Found, Look, Shown
 from telemed.contracts.roles import Role
-from telemed.contracts.work import Entry, Written, rendered
+from telemed.contracts.work import Entry, MayRepeat, Written, rendered
 from telemed.kernel.acts import Act
 from telemed.kernel.audit import AuditEntry, append_audit
 from telemed.kernel.direct import Direct, direct_of
@@ -152,6 +151,7 @@ async def move_appointment(
     # Both rows in the order of their ids: two who exchange slots must not wait for each other.
     for slot_id in sorted({appointment.slot_id, wanted.slot_id}):
         await lock_slot(direct, SlotId(slot_id))
+    # Once more: a statement that waited for a row has its doctor as they were before it waited.
     slot = await _locked_bookable(direct, act, SlotId(wanted.slot_id))
     if slot.doctor_id != appointment.doctor_id:
         raise DifferentDoctor
@@ -197,9 +197,7 @@ def list_appointments(*, status: ShownStatus | None, after: Cursor | None, limit
     return Look(LOOK_AT_APPOINTMENTS, own_appointments(states=states, after=after, limit=limit + 1), judge)
 
 
-def theirs_still(
-    appointment_id: AppointmentId, *, action: str
-) -> Callable[[AsyncSession | Direct, Act], Awaitable[None]]:
+def theirs_still(appointment_id: AppointmentId, *, action: str) -> MayRepeat:
     """Give the rule by which a change is told again under its key: to one who takes part still (`Work.repeating`)."""
 
     async def require(transaction: AsyncSession | Direct, act: Act) -> None:
