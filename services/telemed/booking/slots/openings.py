@@ -18,7 +18,6 @@ from uuid import UUID
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
-from telemed.kernel.text import lowered
 
 # Looking up each of so many doctors' next slots costs about what one page by time does, where one in a dozen matches.
 _FEW = 50
@@ -138,12 +137,13 @@ def _begins_at(wanted: SearchSlots, now: datetime, after: Cursor | None) -> date
     return max(bound for bound in bounds if bound is not None)
 
 
+# What is compared regardless of case comes in lower case already (`SearchSlots`).
 def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterator[_Condition]:
     if wanted.doctor_id is not None:
         yield "s.doctor_id = {}::uuid", (wanted.doctor_id,)
     elif wanted.specialization is not None and way is not Way.BY_DOCTOR:
         # A copy, for its index; the doctor's own is asked for all the same.
-        yield "s.specialization_key = {}::text", (lowered(wanted.specialization),)
+        yield "s.specialization_key = {}::text", (wanted.specialization,)
     if wanted.starts_before is not None:
         yield "s.starts_at < {}::timestamptz", (wanted.starts_before,)
     if after is not None:
@@ -152,9 +152,9 @@ def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterato
 
 def _about_doctors(wanted: SearchSlots) -> Iterator[_Condition]:
     if wanted.specialization is not None:
-        yield "lower(d.specialization) = {}::text", (lowered(wanted.specialization),)
+        yield "lower(d.specialization) = {}::text", (wanted.specialization,)
     if wanted.language is not None:
-        yield "{}::text = ANY (lower(d.languages::text)::text[])", (lowered(wanted.language),)
+        yield "{}::text = ANY (lower(d.languages::text)::text[])", (wanted.language,)
     if wanted.max_fee_minor is not None:
         yield "d.fee_minor <= {}::bigint", (wanted.max_fee_minor,)
 
