@@ -16,11 +16,13 @@ from tests.support.events import LoggedEvents
 from tests.support.platform import Platform, TelemedProcess
 
 from telemed.auth.tokens.key_files import write_key_pair
+from telemed.cli import DEPLOYABLES
 from telemed.kernel.clock import ManualClock
-from telemed.kernel.jobs import Job
+from telemed.kernel.jobs import FORGOTTEN_AT_ONCE, Job
 from telemed.kernel.resources import Resources
 from telemed.kernel.service import Service
 from telemed.local.processes import free_port
+from telemed.worker.housekeeping import HOUSEKEEPING
 from telemed.worker.loops import repeat
 from telemed.worker.runner import run_jobs
 
@@ -278,6 +280,14 @@ class TestLoops:
             await running
         assert [event["job"] for event in events.named("job.cut_short")] == ["endless"]
         assert worker_resources.health.is_draining
+
+
+def test_what_forgets_waits_for_a_batch() -> None:
+    """Each job of that name, of whichever service: under load there is always something that is just old enough."""
+    jobs = [*HOUSEKEEPING, *(job for service in DEPLOYABLES["all"] for job in service.jobs)]
+    forgetting = {job.name: job.batch for job in jobs if job.name.startswith("forget-")}
+    assert len(forgetting) >= 4
+    assert set(forgetting.values()) == {FORGOTTEN_AT_ONCE}
 
 
 async def test_what_nobody_needs_is_forgotten(
