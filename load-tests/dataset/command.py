@@ -22,6 +22,7 @@ from dataset.tokens import Mint, RoleName, bearers, owner_connection
 from telemed.auth.passwords.hashing import PasswordHashes
 from telemed.auth.passwords.rules import normalised_password
 from telemed.kernel.settings import Settings, SettingsProblem, load_settings
+from telemed_load.arguments import whole
 from telemed_load.problems import LoadProblem
 from telemed_load.settings_file import settings_from
 
@@ -64,18 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("--once", action="store_true", help="Where this seed's people are there already, that is fine.")
     people = commands.add_parser("people", help="Write people with tokens, one JSON object a line.", epilog=_EPILOG)
     people.add_argument("--role", choices=("patient", "doctor", "admin"), default="patient")
-    people.add_argument("--count", type=_count, default=100, help="At most so many.")
-    people.add_argument("--skip", type=_count, default=0, help="Leave out so many.")
+    people.add_argument("--count", type=whole, default=100, help="At most so many.")
+    people.add_argument("--skip", type=whole, default=0, help="Leave out so many.")
     people.add_argument("--seed", type=int, default=None, help="Of this seed; of every one if not given.")
     for command in (load, people):
         command.add_argument("--secret", type=Path, help="A file of variables (.telemed/platform.env) to read instead.")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
-    return int(text)
 
 
 def _settings(secret: Path | None) -> Settings:

@@ -2,13 +2,13 @@
 
 import argparse
 import fcntl
-import math
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from telemed_load.arguments import positive, whole
 from telemed_load.problems import LoadProblem
 from telemed_load.profile import Profile, default_scale, lasting, load_profile
 from telemed_load.results import RESULTS, require_writable
@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m telemed_load", description=__doc__)
     parser.add_argument("--profile", default="day", help="A name in load-tests/profiles/, or a path.")
     parser.add_argument("--url", help="Where the platform is; else that of `make run`, or one of its own.")
-    parser.add_argument("--scale", type=_positive, help="Times the profile's rates; else 1, less on less than 2 cores.")
-    parser.add_argument("--seconds", type=_positive, help="Another length of the measured window.")
+    parser.add_argument("--scale", type=positive, help="Times the profile's rates; else 1, less on less than 2 cores.")
+    parser.add_argument("--seconds", type=positive, help="Another length of the measured window.")
     parser.add_argument("--seed", type=int, help="Another seed: other arrivals.")
     parser.add_argument("--secret", type=_file, help="The platform's variables (.telemed/platform.env): mint tokens.")
     parser.add_argument("--database", help="Address of the owner of the tables, for the look afterwards.")
@@ -63,27 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         "--metrics", action="append", default=[], metavar="URL", help="Of each process; else URL/metrics."
     )
     workers = parser.add_mutually_exclusive_group()  # those of this machine are met where no other one can come
-    workers.add_argument("--workers", type=_count, default=0, help="Processes of this machine that share the load.")
-    workers.add_argument("--expect-workers", type=_count, default=0, help="Workers of other machines to wait for.")
+    workers.add_argument("--workers", type=whole, default=0, help="Processes of this machine that share the load.")
+    workers.add_argument("--expect-workers", type=whole, default=0, help="Workers of other machines to wait for.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="Folder for what comes of it.")
     parser.add_argument("--print-json", action="store_true", help="Print the verdict as JSON, too, last.")
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
-    return number
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
-    return int(text)
 
 
 def _file(text: str) -> Path | None:
