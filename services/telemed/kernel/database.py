@@ -216,6 +216,9 @@ class Database:
         lookout = Database(self._url, settings=settings, metrics=Metrics())
 
         async def is_well() -> bool:
+            if self.availability.is_down:
+                # Some settings are a connection's from its beginning: what a new one finds is what requests would.
+                await lookout._renew_connections()
             asked_at = asyncio.get_running_loop().time()
             return look(await lookout.read(standing), asked_at)
 

@@ -1,6 +1,8 @@
 """What still works while the primary or the replicas are gone, and how it comes back."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.integration.replication.conftest import Replication, Served
@@ -9,6 +11,10 @@ from tests.support.people import People
 from tests.support.waiting import until
 
 from telemed.kernel.resources import Resources
+from telemed.local import roles
+
+# A healthy server is looked at once in so long while it is left alone.
+LOOKS_WHILE_DOWN_SECONDS = 0.25
 
 
 async def primary_given_up(resources: Resources) -> None:
@@ -64,6 +70,49 @@ async def test_writes_come_back_with_the_primary(
         return (await doctor.put("/booking/doctors/me", doctor_card(bio="Back."))).status_code == 200
 
     await until(is_written, within_seconds=10)
+
+
+# A setting that is in force at once, and one that only new connections have.
+READ_ONLY = {"of the server": "ALTER SYSTEM", "of new connections": f"ALTER DATABASE {roles.DATABASE}"}
+
+
+@pytest.mark.parametrize("whose", READ_ONLY)
+async def test_a_primary_that_refuses_writes_is_left_alone(
+    served: Served, clinic: Clinic, people: People, replication: Replication, resources: Resources, whose: str
+) -> None:
+    """Until it takes them again: a look that found it well would let writes try it again and again."""
+    doctor = await clinic.doctor()
+    await replication.caught_up()
+
+    async def put(bio: str) -> int:
+        return (await doctor.put("/booking/doctors/me", doctor_card(bio=bio))).status_code
+
+    async with replication.primary.connect() as connection:
+        await connection.execute("SET default_transaction_read_only = off")  # of this connection, which undoes it
+        await connection.execute(f"{READ_ONLY[whose]} SET default_transaction_read_only = on")
+        await connection.execute("SELECT pg_reload_conf()")
+        try:
+            await resources.db._renew_connections()  # and not that of the looks, which lives for as long as it can
+            await until(lambda: _is_refused(put, resources), within_seconds=15)
+            for _ in range(12):
+                assert resources.db.availability.is_down
+                assert await put("Refused.") == 503
+                await asyncio.sleep(LOOKS_WHILE_DOWN_SECONDS / 4)
+            reply = await people.nobody.get(f"/booking/doctors/{doctor.id}")
+            assert (reply.status_code, "Age" in reply.headers) == (200, True)
+        finally:
+            await connection.execute(f"{READ_ONLY[whose]} RESET default_transaction_read_only")
+            await connection.execute("SELECT pg_reload_conf()")
+
+    async def is_written() -> bool:
+        return await put("Back.") == 200
+
+    await until(is_written, within_seconds=10)
+
+
+async def _is_refused(put: Callable[[str], Awaitable[int]], resources: Resources) -> bool:
+    await put("Refused.")
+    return resources.db.availability.is_down
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -18,7 +18,7 @@ _SAMPLES = 120
 # no function tells an ordinary role which one it follows.
 _STANDING = text(
     """
-    SELECT pg_is_in_recovery() AS is_standby,
+    SELECT NOT (pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean) AS takes_writes,
         CASE WHEN pg_is_in_recovery() THEN coalesce((SELECT max(timeline) FROM platform.timelines), 0)
              ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer END AS timeline,
         (CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
@@ -60,9 +60,13 @@ def furthest(positions: Iterable[WalPosition]) -> WalPosition | None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a server says of itself. *replayed_before* is the age of the last commit that a standby replayed."""
+    """What a server says of itself.
 
-    is_standby: bool
+    *takes_writes*: it is no standby, nor has anybody told it to be read-only, as providers do when its disk is full.
+    *replayed_before* is the age of the last commit that a standby replayed.
+    """
+
+    takes_writes: bool
     position: WalPosition
     replayed_before: timedelta | None
 
@@ -71,7 +75,7 @@ async def standing(session: AsyncSession) -> Standing:
     """Ask the server where it stands."""
     row = (await session.execute(_STANDING)).one()
     age = timedelta(seconds=max(0.0, float(row.replayed_before))) if row.replayed_before is not None else None
-    return Standing(row.is_standby, WalPosition(row.timeline, row.lsn), age)
+    return Standing(row.takes_writes, WalPosition(row.timeline, row.lsn), age)
 
 
 class PrimaryTrack:

@@ -119,7 +119,7 @@ class Reads:
             return await self.replicas.read_however_old(of_replica)
 
     def _is_primary(self, found: Standing, asked_at: float) -> bool:
-        if found.is_standby:
+        if not found.takes_writes:
             return False
         # By the time of the question, so that ages come out a little too high, never too low.
         self._track.note(asked_at, found.position)
