@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import httpx
 from observability.look.stack import Missing, Stack
 
 Damage = Callable[[Stack], AbstractAsyncContextManager[None]]
 
 THAW = Path(__file__).parent / "thaw.py"
+_CROWD_PER_SECOND = 40
 _NO_OVERLAP = "appointments_doctor_no_overlap"
 
 
@@ -80,6 +84,63 @@ def taken_away(job: str, pod: str) -> Damage:
             stack.show(job)
 
     return begin
+
+
+def held(statement: str) -> Damage:
+    """Leave a transaction open after this statement, as a migration that waits for something else: its locks stay."""
+
+    @contextlib.asynccontextmanager
+    async def begin(stack: Stack) -> AsyncIterator[None]:
+        connection = await stack.superuser()
+        try:
+            await connection.execute("SET idle_in_transaction_session_timeout = 0")
+            async with connection.transaction():
+                await connection.execute(statement)
+                yield
+        finally:
+            await connection.close()
+
+    return begin
+
+
+@contextlib.asynccontextmanager
+async def read_only(stack: Stack) -> AsyncIterator[None]:
+    """Let the primary refuse writes, as providers do when its disk is full."""
+    connection = await stack.superuser()
+    try:
+        await connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            await connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def logins_flooded(stack: Stack) -> AsyncIterator[None]:
+    """Let a crowd log in, several times as many as there are cores for their passwords."""
+
+    async def crowd() -> None:
+        async with httpx.AsyncClient(timeout=20) as client, asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(one(client))
+                await asyncio.sleep(1 / _CROWD_PER_SECOND)
+
+    async def one(client: httpx.AsyncClient) -> None:
+        with contextlib.suppress(httpx.TransportError):
+            body = {"email": f"{uuid.uuid4()}@example.com", "password": "of nobody in particular"}
+            await client.post(f"{random.choice(stack.apis())}/auth/login", json=body)
+
+    task = asyncio.create_task(crowd())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @contextlib.asynccontextmanager

@@ -8,8 +8,11 @@ from observability.look.damage import (
     audit_altered,
     double_booked,
     frozen,
+    held,
     injected,
     killed,
+    logins_flooded,
+    read_only,
     taken_away,
 )
 
@@ -51,13 +54,12 @@ OF_SLOWNESS = frozenset(
         "TelemedTailLatencyBurnsFast",
     }
 )
-_OF_ERRORS = frozenset({"TelemedAvailabilityBurnsFast", "TelemedBookingSuccessBurnsFast"})
 ERRORS = Fault(
     "errors",
     "5 % of the requests fail",
     injected("errors 0.05"),
     "TelemedAvailabilityBurnsFast",
-    allowed=_OF_ERRORS | OF_SLOWNESS,  # bookings fail with the rest
+    allowed=OF_SLOWNESS,
     # The page's window of an hour is all there is of a platform that is minutes old, and no longer above 14.4 times the
     # budget when that is seven times as long as this.
     gone_after_seconds=30,
@@ -78,8 +80,6 @@ _TABLE = (
         "every event loop is blocked for 0.6 s of 0.8 s",
         injected("block 0.6 0.2"),
         "TelemedEventLoopBlocked",
-        allowed=OF_SLOWNESS | _OF_ERRORS,  # searches that come to such a loop are refused, and the others are late
-        within_seconds=300,
     ),
     Fault(
         "primary-hangs",
@@ -87,6 +87,47 @@ _TABLE = (
         frozen("postgres"),
         "TelemedPrimaryLost",
         allowed=OF_SLOWNESS,
+    ),
+    Fault(
+        "read-only",
+        "PostgreSQL refuses writes (default_transaction_read_only)",
+        read_only,
+        "TelemedPrimaryLost",
+    ),
+    Fault(
+        "slots-locked",
+        "a transaction holds the table of slots",
+        held("LOCK TABLE booking.slots"),
+        "TelemedAvailabilityBurnsFast",
+        lasts_seconds=240,
+    ),
+    Fault(
+        "audit-locked",
+        "a transaction holds the table of audit records",
+        held("LOCK TABLE audit.records"),
+        "TelemedAvailabilityBurnsFast",
+        lasts_seconds=240,
+    ),
+    Fault(
+        "slots-changed",
+        "a transaction has changed every slot and does not end",
+        held("UPDATE booking.slots SET version = version"),
+        "TelemedBookingsContended",
+        allowed=OF_SLOWNESS,
+        within_seconds=360,
+    ),
+    Fault(
+        "bookings-fail",
+        "every booking fails",
+        injected("errors 1 /slots/book"),
+        "TelemedBookingSuccessBurnsFast",
+    ),
+    Fault(
+        "logins-flooded",
+        "forty people a second want to log in",
+        logins_flooded,
+        "TelemedAvailabilityBurnsFast",
+        lasts_seconds=300,
     ),
     Fault(
         "cache-hangs",

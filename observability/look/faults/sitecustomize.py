@@ -4,6 +4,7 @@ No production code knows of it. What fails fails inside of the application, so t
 counts it. The file (LOOK_FAULTS) holds one line, or nothing:
 
     errors 0.05      this share of the requests ends in an exception
+    errors 1 /book   so does this share of those whose path ends so
     slow 0.3 0.4     this share of the requests waits so many seconds
     block 0.6 0.2    the event loop is blocked for so many seconds, free for so many, and so on
 """
@@ -37,9 +38,10 @@ class _Faulty:
         if scope["path"] not in _SPARED:
             kind, *numbers = _in_force()
             if kind in {"errors", "slow"} and random.random() < float(numbers[0]):
-                if kind == "errors":
+                if kind == "errors" and scope["path"].endswith(tuple(numbers[1:]) or ""):
                     raise Injected
-                await asyncio.sleep(float(numbers[1]))
+                if kind == "slow":
+                    await asyncio.sleep(float(numbers[1]))
         await self._inner(scope, receive, send)
 
 

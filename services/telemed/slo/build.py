@@ -7,7 +7,7 @@ from telemed.kernel.settings import SettingsProblem
 from telemed.slo.catalogue import Slo, load_slos
 from telemed.slo.documents import page, table
 from telemed.slo.gates import gates
-from telemed.slo.prometheus_rules import groups
+from telemed.slo.prometheus_rules import family_of, groups
 from telemed.slo.scenes import tests_of
 from telemed.slo.written import as_json, as_yaml
 
@@ -29,13 +29,18 @@ def files(root: Path) -> dict[Path, str]:
     slos = load_slos(root / SPECIFICATIONS)
     made = {GATES: as_json(gates(slos)), PAGE: page(slos), README: _readme(root, slos)}
     for slo in slos:
-        rules = RULES / f"slo-{slo.name}.yaml"
+        rules, family = _rules(slo), family_of(slo, slos)
         about = f"What is good, bad and left out, and why: observability/slo/{slo.concern}.yaml and docs/slo.md."
-        made[rules] = as_yaml({"groups": groups(slo)}, about)
-        for about, tests in tests_of(slo, f"../../../{rules}").items():
+        made[rules] = as_yaml({"groups": groups(slo, family)}, about)
+        needed = [f"../../../{_rules(one)}" for one in (slo, *family.parts)]
+        for about, tests in tests_of(slo, family, needed).items():
             heading = f"Run by `promtool test rules`: {slo.title}, {about}."
             made[TESTS / f"slo-{slo.name}-{about}.yaml"] = as_yaml(tests, heading)
     return made
+
+
+def _rules(slo: Slo) -> Path:
+    return RULES / f"slo-{slo.name}.yaml"
 
 
 def outdated(root: Path, made: Mapping[Path, str]) -> list[Path]:

@@ -61,6 +61,7 @@ class Slo:
     methods: tuple[str, ...] = ()
     route: str | None = None
     subject: str | None = None
+    part_of: str | None = None  # the objective that counts these events among others
 
     @property
     def budget(self) -> Decimal:
@@ -115,6 +116,9 @@ def load_slos(folder: Path) -> list[Slo]:
     names = [slo.name for slo in slos]
     if len(names) != len(set(names)):
         raise SettingsProblem(f"Two objectives in {folder} have the same name.")
+    for slo in slos:
+        if slo.part_of is not None and slo.part_of not in names:
+            raise SettingsProblem(f"{slo.name} is part of {slo.part_of}, which is no objective in {folder}.")
     return slos
 
 
@@ -136,7 +140,7 @@ def _slo(entry: Mapping[str, Any], concern: str) -> Slo:
     name = str(entry["name"])
     _same(entry.keys(), _SLO, name)
     told = entry["x-telemed"]
-    _same(told.keys() - {"threshold_seconds", "methods", "route", "subject"}, _TOLD, f"x-telemed of {name}")
+    _same(told.keys() - {"threshold_seconds", "methods", "route", "subject", "part_of"}, _TOLD, f"x-telemed of {name}")
     if not told["excluded"]:
         raise ValueError(f"{name} does not say what it leaves out")
     queries = entry["sli"]["events"]
@@ -162,6 +166,7 @@ def _slo(entry: Mapping[str, Any], concern: str) -> Slo:
         methods=tuple(told.get("methods", ())),
         route=told.get("route"),
         subject=told.get("subject"),
+        part_of=told.get("part_of"),
     )
 
 

@@ -29,6 +29,9 @@ thousand windows while the objective is just kept. One failed request of three a
 A long window that is mostly empty, after an installation, holds little but what has just happened. Each pair therefore
 counts once there is something older than the long window of the pair above it, which has spoken until then: the pair of
 six hours after an hour, that of a day after six hours, that of three days after a day.
+
+One fault burns several budgets and calls once. An objective that is a part of another calls by itself while the rest of
+it does not burn; when the rest burns as well, the whole calls for both.
 """
 _REACTION = """\
 ## How soon
@@ -83,6 +86,7 @@ def _section(slo: Slo) -> str:
         f"- Bad: {slo.bad}",
         *(f"- Excluded: {exclusion.what} {exclusion.why}" for exclusion in slo.excluded),
         f"- Allowed: {_allowed(slo)}.",
+        *([f"- Part of: [{slo.part_of}](#{slo.part_of})."] if slo.part_of else []),
         "",
         f"Why: {slo.why}",
     ]

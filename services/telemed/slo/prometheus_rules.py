@@ -1,6 +1,7 @@
 """The rules of Prometheus for one objective: what is recorded, and when somebody is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from telemed.slo.catalogue import WINDOW, Kind, Slo
@@ -18,18 +19,39 @@ _LOOKS = {"1d": "10m", "3d": "10m", "30d": "10m"}
 _COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 # A scrape or two may fail, and the records themselves outlive their source by five minutes.
 _ABSENT_FOR = "5m"
-# The alert that Alertmanager holds back every budget for, while it fires: until the windows of five minutes have
-# forgotten its outage. The long pair remembers longer, and would call once more for what was told.
-_TOLD_BY = "TelemedPrimaryLost"
+# The alerts that Alertmanager holds back every budget for, while they fire: until the windows of five minutes have
+# forgotten their outage. The long pair remembers longer, and would call once more for what was told.
+_TOLD_BY = ("TelemedPrimaryLost", "TelemedEventLoopBlocked")
 _FORGOTTEN_AFTER = "5m"
 
 Rule = dict[str, Any]  # as Prometheus reads it
 
 
-def groups(slo: Slo) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The objective that counts the same events among others, and those that count some of them."""
+
+    whole: Slo | None = None
+    parts: tuple[Slo, ...] = ()
+
+
+def family_of(slo: Slo, slos: Sequence[Slo]) -> Family:
+    """Find its family among all objectives."""
+    return Family(
+        whole=next((other for other in slos if other.name == slo.part_of), None),
+        parts=tuple(other for other in slos if other.part_of == slo.name),
+    )
+
+
+def told_by(family: Family) -> list[str]:
+    """Name the alerts that tell of the same outage while they fire."""
+    return [*_TOLD_BY, *([f"{family.whole.alert}BurnsFast"] if family.whole else [])]
+
+
+def groups(slo: Slo, family: Family) -> list[dict[str, Any]]:
     """Give the groups of rules for one objective."""
     return [
-        {"name": f"telemed-slo-{slo.name}", "interval": _SHORT, "rules": [*_direct(slo), *_alerts(slo)]},
+        {"name": f"telemed-slo-{slo.name}", "interval": _SHORT, "rules": [*_direct(slo), *_alerts(slo, family)]},
         {"name": f"telemed-slo-{slo.name}-days", "interval": _LONG, "rules": [*_weighted(slo), *_bad_events(slo)]},
         {"name": f"telemed-slo-{slo.name}-budget", "interval": _PERIOD, "rules": list(_budget(slo))},
     ]
@@ -82,7 +104,7 @@ def _ratio(slo: Slo, window: str, bad: str, total: str) -> Rule:
     )
 
 
-def _alerts(slo: Slo) -> Iterator[Rule]:
+def _alerts(slo: Slo, family: Family) -> Iterator[Rule]:
     allowed = f"{decimal_text(100 * slo.budget)} % may"
     share = "{{ $value | humanizePercentage }} of the " + slo.unit
     pages, tickets = ([pair for pair in PAIRS if pair.severity is severity] for severity in Severity)
@@ -90,7 +112,7 @@ def _alerts(slo: Slo) -> Iterator[Rule]:
         slo,
         "BurnsFast",
         Severity.PAGE,
-        "\nor\n".join(_condition(slo, pair) for pair in pages),
+        "\nor\n".join(_condition(slo, pair, family) for pair in pages),
         f"{slo.title}: the error budget burns so fast that somebody must act now.",
         f"{share} {slo.fault}; {allowed}. At this rate the budget of 30 days is gone within five days, or much sooner.",
     )
@@ -98,7 +120,7 @@ def _alerts(slo: Slo) -> Iterator[Rule]:
         slo,
         "BurnsSlowly",
         Severity.TICKET,
-        "\nor\n".join(_condition(slo, pair) for pair in tickets),
+        "\nor\n".join(_condition(slo, pair, family) for pair in tickets),
         f"{slo.title}: the error budget burns faster than it may.",
         f"{share} {slo.fault}; {allowed}. At this rate the budget does not last for 30 days.",
     )
@@ -108,14 +130,14 @@ def _alerts(slo: Slo) -> Iterator[Rule]:
             slo,
             "P95GuardFast" if is_page else "P95GuardSlow",
             pair.severity,
-            _condition(slo, pair),
+            _condition(slo, pair, family),
             f"{slo.title}: the 95th percentile is {'far ' if is_page else ''}above the promise.",
             f"{share} {slo.fault} within the last {_in_words(pair.long)}; {allowed}.",
         )
     yield _absent(slo)
 
 
-def _condition(slo: Slo, pair: Pair) -> str:
+def _condition(slo: Slo, pair: Pair, family: Family) -> str:
     threshold = decimal_text(pair.threshold(slo.budget))
     # One failed request of three at night is a third of all; it is also one request.
     seconds = SECONDS[pair.long]
@@ -126,7 +148,8 @@ def _condition(slo: Slo, pair: Pair) -> str:
         # Half an event less, as Prometheus extrapolates what it counts.
         f"  and {bad} > {pair.least_bad - 0.5}\n"
         f"{_unless_young(slo, pair)}"
-        f"{_unless_told(slo, pair, threshold)})"
+        f"{_unless_told(slo, pair, threshold, family)}"
+        f"{''.join(_unless_of_a_part(slo, pair, threshold, part) for part in family.parts)})"
     )
 
 
@@ -139,14 +162,28 @@ def _unless_young(slo: Slo, pair: Pair) -> str:
     return f"  and ({' or '.join(looks)})\n"
 
 
-def _unless_told(slo: Slo, pair: Pair, threshold: str) -> str:
+def _unless_told(slo: Slo, pair: Pair, threshold: str, family: Family) -> str:
     """Except an outage that somebody was called for already, and that is over: what burns now calls all the same."""
     if pair.severity is not Severity.PAGE or pair.short == _FORGOTTEN_AFTER:
         return ""
-    told = f'ALERTS{{alertname="{_TOLD_BY}", alertstate="firing"}}[{pair.short}]'
+    told = f'ALERTS{{alertname=~"{"|".join(told_by(family))}", alertstate="firing"}}[{pair.short}]'
     return (
         f"  unless on (namespace) (\n    group by (namespace) (last_over_time({told}))\n"
         f"    unless on (namespace) {slo.ratio_series(_FORGOTTEN_AFTER)} > {threshold}\n  )\n"
+    )
+
+
+def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
+    """Except what burns of a part alone, which calls by itself; if the rest burns as well, the whole calls for both."""
+    if pair.severity is not Severity.PAGE:
+        return ""
+    rest = f"({slo.bad_series(pair.short)} - on (namespace) {part.bad_series(pair.short)})"
+    return (
+        f"  unless on (namespace) (\n"
+        f'    ALERTS{{alertname="{part.alert}BurnsFast", alertstate="firing"}}\n'
+        f"    unless on (namespace) (\n"
+        f"      {rest} / on (namespace) {slo.total_series(pair.short)} > {threshold}\n"
+        f"      and {rest} * {SECONDS[pair.short]} > {pair.least_bad - 0.5}\n    )\n  )\n"
     )
 
 

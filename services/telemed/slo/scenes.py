@@ -10,6 +10,7 @@ from typing import Any
 
 from telemed.slo.catalogue import Kind, Slo
 from telemed.slo.histories import Phase, input_series
+from telemed.slo.prometheus_rules import Family, told_by
 from telemed.slo.windows import PAIRS, SECONDS, Pair, Severity, seconds_until
 
 Check = dict[str, Any]  # as promtool reads it
@@ -37,25 +38,25 @@ class Scene:
     also: Sequence[dict[str, str]] = ()  # series besides those that the objective is measured by
 
 
-def tests_of(slo: Slo, rules: str) -> dict[str, dict[str, Any]]:
-    """Give the files of tests for one objective, by what they are about; *rules*: the path to its rules."""
+def tests_of(slo: Slo, family: Family, rules: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Give the files of tests for one objective, by what they are about; *rules*: paths to its rules and its parts'."""
     pages = [
-        _test(slo, f"{slo.name}: pages", _SCRAPE, list(_pages(slo))),
+        _test(slo, f"{slo.name}: pages", _SCRAPE, [*_pages(slo, family), *_parts(slo, family)]),
         _nothing_to_measure(slo),
         _nothing_at_all(slo),
     ]
     tickets = [_test(slo, f"{slo.name}: tickets", _SLOW_SCRAPE, list(_tickets(slo)))]
     return {
-        about: {"rule_files": [rules], "evaluation_interval": f"{seconds}s", "tests": tests}
+        about: {"rule_files": list(rules), "evaluation_interval": f"{seconds}s", "tests": tests}
         for about, seconds, tests in (("pages", _EVALUATION, pages), ("tickets", _SLOW_EVALUATION, tickets))
     }
 
 
-def _pages(slo: Slo) -> Iterator[Scene]:
+def _pages(slo: Slo, family: Family) -> Iterator[Scene]:
     for ratio in _OUTAGES:
         yield _outage(slo, ratio)
     yield _ends(slo)
-    yield from _remembered(slo)
+    yield from _remembered(slo, told_by(family))
     yield from _young(slo)
     yield from _was_away(slo)
     well = _phase(_LEAD)
@@ -102,7 +103,7 @@ def _ends(slo: Slo) -> Scene:
     return Scene(namespace, phases, checks)
 
 
-def _remembered(slo: Slo) -> Iterator[Scene]:
+def _remembered(slo: Slo, causes: Sequence[str]) -> Iterator[Scene]:
     """End an outage that the page's long pair remembers: told by its cause, it calls no more.
 
     Another one does, also when it is too small for the pair of an hour.
@@ -115,14 +116,37 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
     again = end + 24 * minute  # before the pair has forgotten it
     course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 10 * slo.budget)]
     phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
-    for namespace, state in (("outage-told", "firing"), ("outage-not-yet-told", "pending")):
-        cause = f'ALERTS{{alertname="TelemedPrimaryLost", namespace="{namespace}", alertstate="{state}"}}'
-        since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
-        series = {"series": cause, "values": f"_x{since} 1x{until - since - 1} _x{minute}"}
+    since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
+    for cause, state in (*((cause, "firing") for cause in causes), (causes[0], "pending")):
         is_told = state == "firing"
+        namespace = f"outage-told-by-{cause}" if is_told else "outage-not-yet-told"
+        alert = f'ALERTS{{alertname="{cause}", namespace="{namespace}", alertstate="{state}"}}'
+        series = {"series": alert, "values": f"_x{since} 1x{until - since - 1} _x{minute}"}
         expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
         checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
         yield Scene(namespace, phases, checks, also=[series])
+
+
+def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
+    """Let all of a part be bad, which calls by itself, and for some minutes the rest as well: then the whole calls."""
+    minute = 60 // _SCRAPE
+    # Long enough for both pairs: of all events, one in thirty is bad.
+    alone, both, again = 45 * minute, 10 * minute, 35 * minute
+    course = [(_LEAD + alone, Decimal(0)), (both, Decimal("0.2")), (again, Decimal(0))]
+    rest = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
+    few = _BUSY / 29
+    for part in family.parts:
+        namespace = f"{part.name}-burns"
+        of_part = [Phase(_LEAD, few), Phase(alone + both + again, bad=few)]
+        begins = _LEAD + alone
+        expected = {begins - minute: False, begins + 2 * minute: True, begins + both - minute: True}
+        checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
+        checks.append(_is(part, namespace, "BurnsFast", (_LEAD + 2 * minute) * _SCRAPE, fires=True))
+        checks.append(_is(part, namespace, "BurnsFast", (begins + both + again - minute) * _SCRAPE, fires=True))
+        # Not for a moment while it was alone.
+        fired = f'ALERTS{{namespace="{namespace}", alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
+        checks.append(_check(f"count_over_time({fired}[{alone * _SCRAPE // 60}m])", begins, None))
+        yield Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
 
 
 def _long_remembered(slo: Slo) -> int | None:

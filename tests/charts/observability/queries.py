@@ -21,7 +21,7 @@ OTHERS: dict[str, frozenset[str]] = {
     "up": _PROBED,
     "scrape_samples_scraped": frozenset({"job"}),
     "scrape_duration_seconds": frozenset({"job"}),
-    "ALERTS": frozenset({"alertname", "alertstate", "severity", "area"}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity", "area", "slo"}),
     # every process, of itself
     "process_cpu_seconds_total": frozenset(),
     "process_resident_memory_bytes": frozenset(),

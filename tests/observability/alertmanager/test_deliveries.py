@@ -9,6 +9,7 @@ from tests.observability.alerts.rules import all_alerts
 from tests.support.waiting import until
 
 ALERTS = {alert.name: {**alert.labels, "namespace": "telemed"} for alert in all_alerts()}
+STAGING = {"namespace": "staging"}
 WATCHDOG: Labels = {name: value for name, value in ALERTS["TelemedWatchdog"].items() if name != "namespace"}
 
 
@@ -58,20 +59,28 @@ async def test_a_lost_primary_calls_once(alertmanager: Alertmanager) -> None:
 
 
 async def test_what_burns_several_budgets_calls_once(alertmanager: Alertmanager) -> None:
-    """And says more as more burns, of the same call; what burns elsewhere is another."""
-    burning = [name for name, labels in ALERTS.items() if "slo" in labels and labels["severity"] == "page"]
-    first, *others = burning
-    await alertmanager.fire(ALERTS[first])
-    await until(lambda: alertmanager.told.names("page") == [first])
-
-    await alertmanager.fire(*(ALERTS[name] for name in others), {**ALERTS[first], "namespace": "staging"})
-    await until(lambda: set(burning) in alertmanager.told.groups("page"))
+    """For the budget of all requests, which speaks for the others; what burns elsewhere is another call."""
+    burning = [name for name in ALERTS if name.endswith(("BurnsFast", "P95GuardFast"))]
+    whole = "TelemedAvailabilityBurnsFast"
+    await alertmanager.fire(*(ALERTS[name] for name in burning), {**ALERTS["TelemedTailLatencyBurnsFast"], **STAGING})
     await until(lambda: len(set(calls(alertmanager))) == 2)
 
-    here, there = dict.fromkeys(calls(alertmanager))
-    assert "telemed" in here
-    assert "staging" in there
-    assert calls(alertmanager).count(here) > 1
+    here, there = sorted(dict.fromkeys(calls(alertmanager)))
+    assert ("staging" in here, "telemed" in there) == (True, True)
+    assert set(alertmanager.told.names("page")) == {whole, "TelemedTailLatencyBurnsFast"}
+    assert {whole} in alertmanager.told.groups("page")
+
+
+async def test_what_burns_on_alone_is_the_same_call(alertmanager: Alertmanager) -> None:
+    """It grows by what was held back, and is not another: who pages by groups is not woken again."""
+    whole, part = ALERTS["TelemedAvailabilityBurnsFast"], ALERTS["TelemedBookingSuccessBurnsFast"]
+    await alertmanager.fire(whole, part)
+    await until(lambda: alertmanager.told.names("page") == ["TelemedAvailabilityBurnsFast"])
+
+    await alertmanager.fire(whole, until_seconds=0)
+    await until(lambda: "TelemedBookingSuccessBurnsFast" in alertmanager.told.names("page"))
+
+    assert len(set(calls(alertmanager))) == 1
 
 
 def calls(alertmanager: Alertmanager) -> list[str]:

@@ -1,6 +1,7 @@
 """What is held back while something else fires, as a real Alertmanager does it: one fault, one call."""
 
 from collections.abc import AsyncIterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,18 +27,53 @@ POOLS = {"TelemedPoolExhausted", "TelemedPoolRefusing", "TelemedPoolWaiting"}
 LATE = {"TelemedOutboxVeryOld", "TelemedOutboxOld", "TelemedAuditUnchained", "TelemedWorkerJobStuck"}
 FRESHNESS = {"TelemedOutboxFreshnessAbsent", "TelemedAuditFreshnessAbsent"}
 
+# Pages of objectives, the one that speaks for the others first.
+BURNS = {
+    slo: {name for name in OBJECTIVES - ABSENT if NAMES[name] | {"severity": "page", "slo": slo} == NAMES[name]}
+    for slo in (
+        "availability",
+        "booking-success",
+        "reads-latency",
+        "writes-latency",
+        "tail-latency",
+        "outbox-freshness",
+        "audit-freshness",
+    )
+}
+LATENCY = BURNS["reads-latency"] | BURNS["writes-latency"] | BURNS["tail-latency"]
+FRESH = BURNS["outbox-freshness"] | BURNS["audit-freshness"]
+REPORTS = {name for name in OBJECTIVES if NAMES[name]["severity"] == "ticket"}
+HELD_BACK_BY_BUDGETS: dict[str, set[str]] = {
+    "availability": BURNS["booking-success"]
+    | LATENCY
+    | FRESH
+    | JOURNEYS
+    | {"TelemedLoginsRefused", "TelemedPoolExhausted"},
+    "booking-success": LATENCY | FRESH | JOURNEYS,
+    "reads-latency": BURNS["writes-latency"] | BURNS["tail-latency"],
+    "writes-latency": BURNS["tail-latency"],
+    "tail-latency": set(),
+    "outbox-freshness": BURNS["audit-freshness"] | LATE,
+    "audit-freshness": LATE,
+}
+
 CONSEQUENCES: dict[str, set[str]] = {
     "TelemedPrimaryLost": JOBS | POOLS | JOURNEYS | OBJECTIVES | {"TelemedWritesReadOnly"},
+    "TelemedEventLoopBlocked": OBJECTIVES,
     "TelemedGone": ABSENT | JOURNEYS | {"TelemedComponentDown", "TelemedWorkerGone"},
     "TelemedComponentDown": ABSENT | JOURNEYS | JOBS | {"TelemedWorkerGone", "TelemedPartitionsUnmeasured"},
     "TelemedWorkerGone": JOBS | FRESHNESS | {"TelemedPartitionsUnmeasured"},
+    **{name: REPORTS | HELD_BACK_BY_BUDGETS[slo] for slo, names in BURNS.items() for name in names},
+    # Nobody measures: that explains no budget, and what belongs to its concern is told of once all the same.
     **{
-        name: LATE if "Freshness" in name else JOURNEYS
-        for name in OBJECTIVES
-        if NAMES[name]["severity"] == "page"
-        and NAMES[name]["slo"] in {"outbox-freshness", "audit-freshness", "availability", "booking-success"}
+        name: REPORTS | {"availability": JOURNEYS, "booking-success": JOURNEYS}.get(NAMES[name]["slo"], set())
+        for name in ABSENT - FRESHNESS
     },
+    **dict.fromkeys(FRESHNESS, REPORTS | LATE),
 }
+for slo in ("reads-latency", "writes-latency"):
+    guard, budget = sorted(BURNS[slo], reverse=True)
+    CONSEQUENCES[guard] = CONSEQUENCES[guard] | {budget}
 
 
 @pytest.fixture
@@ -68,6 +104,11 @@ async def test_an_alert_holds_back_its_consequences_and_nothing_else(cause: str,
 
     assert {other for other in others if found[other, other]} == consequences(cause)
     assert "TelemedWatchdog" not in consequences(cause)
+
+
+def test_no_two_alerts_hold_each_other_back() -> None:
+    """Nor several in a circle: then nobody would be called, as Alertmanager lets a held-back alert hold back others."""
+    TopologicalSorter({cause: consequences(cause) for cause in NAMES}).prepare()
 
 
 async def test_a_fault_of_one_namespace_does_not_silence_another(alertmanager: Alertmanager) -> None:
