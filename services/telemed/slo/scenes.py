@@ -128,25 +128,49 @@ def _remembered(slo: Slo, causes: Sequence[str]) -> Iterator[Scene]:
 
 
 def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
-    """Let all of a part be bad, which calls by itself, and for some minutes the rest as well: then the whole calls."""
+    """Let a part be bad alone, by day and by night, and with the rest: the whole calls only when that burns, too."""
+    for part in family.parts:
+        yield _part_burns(slo, part)
+        yield _part_burns_at_night(slo, part)
+
+
+def _part_burns(slo: Slo, part: Slo) -> Scene:
+    """Let all of a part be bad, which calls by itself, and for some minutes the rest as well."""
     minute = 60 // _SCRAPE
     # Long enough for both pairs: of all events, one in thirty is bad.
     alone, both, again = 45 * minute, 10 * minute, 35 * minute
     course = [(_LEAD + alone, Decimal(0)), (both, Decimal("0.2")), (again, Decimal(0))]
     rest = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
     few = _BUSY / 29
-    for part in family.parts:
-        namespace = f"{part.name}-burns"
-        of_part = [Phase(_LEAD, few), Phase(alone + both + again, bad=few)]
-        begins = _LEAD + alone
-        expected = {begins - minute: False, begins + 2 * minute: True, begins + both - minute: True}
-        checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
-        checks.append(_is(part, namespace, "BurnsFast", (_LEAD + 2 * minute) * _SCRAPE, fires=True))
-        checks.append(_is(part, namespace, "BurnsFast", (begins + both + again - minute) * _SCRAPE, fires=True))
-        # Not for a moment while it was alone.
-        fired = f'ALERTS{{namespace="{namespace}", alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
-        checks.append(_check(f"count_over_time({fired}[{alone * _SCRAPE // 60}m])", begins, None))
-        yield Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
+    of_part = [Phase(_LEAD, few), Phase(alone + both + again, bad=few)]
+    namespace, begins = f"{part.name}-burns", _LEAD + alone
+    expected = {begins - minute: False, begins + 2 * minute: True, begins + both - minute: True}
+    checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
+    for at in (_LEAD + 2 * minute, begins + both + again - minute):
+        checks += [_is(part, namespace, "BurnsFast", at * _SCRAPE, fires=True)]
+    checks += [_did_not_fire(slo, namespace, begins, minutes=45)]
+    return Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
+
+
+def _part_burns_at_night(slo: Slo, part: Slo) -> Scene:
+    """Let all of few events of a part be bad, and one of the rest: that is no sign that the rest burns."""
+    minute = 60 // _SCRAPE
+    # Both come to their fewest bad events at the same time; the whole may fire until the part is known to.
+    known, after = 12 * minute, 33 * minute
+    rest = [Phase(_LEAD + known + 5 * minute, _LITTLE), Phase(1, bad=Decimal(1)), Phase(after - 5 * minute, _LITTLE)]
+    of_part = [Phase(_LEAD, _LITTLE), Phase(known + after, bad=_LITTLE)]
+    namespace = f"{part.name}-burns-at-night"
+    checks = [
+        _is(part, namespace, "BurnsFast", (_LEAD + known) * _SCRAPE, fires=True),
+        _did_not_fire(slo, namespace, _LEAD + known + after, minutes=32),
+    ]
+    return Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
+
+
+def _did_not_fire(slo: Slo, namespace: str, until: int, *, minutes: int) -> Check:
+    """Check that the page did not fire, not even for a moment, in the minutes before a scrape."""
+    fired = f'ALERTS{{namespace="{namespace}", alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
+    return _check(f"count_over_time({fired}[{minutes}m])", until, None)
 
 
 def _long_remembered(slo: Slo) -> int | None:
