@@ -139,18 +139,26 @@ def _alerts(slo: Slo, family: Family) -> Iterator[Rule]:
 
 def _condition(slo: Slo, pair: Pair, family: Family) -> str:
     threshold = decimal_text(pair.threshold(slo.budget))
-    # One failed request of three at night is a third of all; it is also one request.
-    seconds = SECONDS[pair.long]
-    bad = slo.bad_events_series(pair.long) if pair.long in _COUNTED else f"{slo.bad_series(pair.long)} * {seconds}"
     return (
         f"(\n  {slo.ratio_series(pair.long)} > {threshold}\n"
         f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
-        # Half an event less, as Prometheus extrapolates what it counts.
-        f"  and {bad} > {pair.least_bad - 0.5}\n"
+        f"  and {_enough(pair, _bad_in(slo, pair.long))}\n"
         f"{_unless_young(slo, pair)}"
         f"{_unless_told(slo, pair, threshold, family)}"
         f"{''.join(_unless_of_a_part(slo, pair, threshold, part) for part in family.parts)})"
     )
+
+
+def _bad_in(slo: Slo, long: str) -> str:
+    """Give the bad events in a long window: their number, or how many a second."""
+    return slo.bad_events_series(long) if long in _COUNTED else slo.bad_series(long)
+
+
+def _enough(pair: Pair, bad: str) -> str:
+    """Ask for more bad events than chance brings: of three requests at night, one is a third, and also one request."""
+    number = bad if pair.long in _COUNTED else f"{bad} * {SECONDS[pair.long]}"
+    # Half an event less, as Prometheus extrapolates what it counts.
+    return f"{number} > {pair.least_bad - 0.5}"
 
 
 def _unless_young(slo: Slo, pair: Pair) -> str:
@@ -177,13 +185,19 @@ def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
     """Except what burns of a part alone, which calls by itself; if the rest burns as well, the whole calls for both."""
     if pair.severity is not Severity.PAGE:
         return ""
-    rest = f"({slo.bad_series(pair.short)} - on (namespace) {part.bad_series(pair.short)})"
+    rest, rest_in_long = (
+        f"({whole} - on (namespace) {of_part})"
+        for whole, of_part in (
+            (slo.bad_series(pair.short), part.bad_series(pair.short)),
+            (_bad_in(slo, pair.long), _bad_in(part, pair.long)),
+        )
+    )
     return (
         f"  unless on (namespace) (\n"
         f'    ALERTS{{alertname="{part.alert}BurnsFast", alertstate="firing"}}\n'
         f"    unless on (namespace) (\n"
         f"      {rest} / on (namespace) {slo.total_series(pair.short)} > {threshold}\n"
-        f"      and {rest} * {SECONDS[pair.short]} > {pair.least_bad - 0.5}\n    )\n  )\n"
+        f"      and {_enough(pair, rest_in_long)}\n    )\n  )\n"
     )
 
 
