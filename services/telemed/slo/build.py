@@ -32,7 +32,8 @@ def files(root: Path) -> dict[Path, str]:
         rules, family = _rules(slo), family_of(slo, slos)
         about = f"What is good, bad and left out, and why: observability/slo/{slo.concern}.yaml and docs/slo.md."
         made[rules] = as_yaml({"groups": groups(slo, family)}, about)
-        needed = [f"../../../{_rules(one)}" for one in (slo, *family.parts)]
+        kin = [one for one in (family.whole, slo, *family.parts) if one is not None]
+        needed = [f"../../../{_rules(one)}" for one in kin]
         for about, tests in tests_of(slo, family, needed).items():
             heading = f"Run by `promtool test rules`: {slo.title}, {about}."
             made[TESTS / f"slo-{slo.name}-{about}.yaml"] = as_yaml(tests, heading)

@@ -21,7 +21,7 @@ _COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 _ABSENT_FOR = "5m"
 # The alerts that Alertmanager holds back every budget for, while they fire: until the windows of five minutes have
 # forgotten their outage. The long pair remembers longer, and would call once more for what was told.
-_TOLD_BY = ("TelemedPrimaryLost", "TelemedEventLoopBlocked")
+TOLD_BY = ("TelemedPrimaryLost", "TelemedEventLoopBlocked")
 _FORGOTTEN_AFTER = "5m"
 
 Rule = dict[str, Any]  # as Prometheus reads it
@@ -45,13 +45,19 @@ def family_of(slo: Slo, slos: Sequence[Slo]) -> Family:
 
 def told_by(family: Family) -> list[str]:
     """Name the alerts that tell of the same outage while they fire."""
-    return [*_TOLD_BY, *([f"{family.whole.alert}BurnsFast"] if family.whole else [])]
+    return [*TOLD_BY, *([f"{family.whole.alert}BurnsFast"] if family.whole else [])]
 
 
 def groups(slo: Slo, family: Family) -> list[dict[str, Any]]:
-    """Give the groups of rules for one objective."""
+    """Give the groups of rules for one objective; what calls for a part is in the group of its whole.
+
+    Rules of a group see, one after the other, the same instant. Of two groups, each would see the other's past: when an
+    outage begins or ends, whole and part would both call, for a moment that Alertmanager may look at.
+    """
+    of_parts = [rule for part in family.parts for rule in (*_direct(part), *_alerts(part, Family(whole=slo)))]
+    short = [*_direct(slo), *of_parts, *_alerts(slo, family)]
     return [
-        {"name": f"telemed-slo-{slo.name}", "interval": _SHORT, "rules": [*_direct(slo), *_alerts(slo, family)]},
+        *([] if family.whole else [{"name": f"telemed-slo-{slo.name}", "interval": _SHORT, "rules": short}]),
         {"name": f"telemed-slo-{slo.name}-days", "interval": _LONG, "rules": [*_weighted(slo), *_bad_events(slo)]},
         {"name": f"telemed-slo-{slo.name}-budget", "interval": _PERIOD, "rules": list(_budget(slo))},
     ]
@@ -144,7 +150,7 @@ def _condition(slo: Slo, pair: Pair, family: Family) -> str:
         f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
         f"  and {_enough(pair, _bad_in(slo, pair.long))}\n"
         f"{_unless_young(slo, pair)}"
-        f"{_unless_told(slo, pair, threshold, family)}"
+        f"{_unless_told(slo, pair, family)}"
         f"{''.join(_unless_of_a_part(slo, pair, threshold, part) for part in family.parts)})"
     )
 
@@ -170,19 +176,36 @@ def _unless_young(slo: Slo, pair: Pair) -> str:
     return f"  and ({' or '.join(looks)})\n"
 
 
-def _unless_told(slo: Slo, pair: Pair, threshold: str, family: Family) -> str:
-    """Except an outage that somebody was called for already, and that is over: what burns now calls all the same."""
-    if pair.severity is not Severity.PAGE or pair.short == _FORGOTTEN_AFTER:
+def _unless_told(slo: Slo, pair: Pair, family: Family) -> str:
+    """Except an outage that somebody was called for already, and that is over: what burns now calls all the same.
+
+    The short window of five minutes cannot tell what burns now from what has burnt. After its whole, a part is content
+    with what that says: of an outage that most of a part was bad in, the whole forgets the last seconds sooner.
+    """
+    if pair.severity is not Severity.PAGE:
         return ""
-    told = f'ALERTS{{alertname=~"{"|".join(told_by(family))}", alertstate="firing"}}[{pair.short}]'
+    told = "" if pair.short == _FORGOTTEN_AFTER else _unless_over(pair, slo, pair, *TOLD_BY)
+    if family.whole is None:
+        return told
+    (shortest,) = (one for one in PAIRS if one.short == _FORGOTTEN_AFTER)
+    return told + _unless_over(pair, family.whole, shortest, f"{family.whole.alert}BurnsFast")
+
+
+def _unless_over(pair: Pair, slo: Slo, by: Pair, *alerts: str) -> str:
+    """Except when one of these has fired, and the last minutes of this objective are well, *by* this pair."""
     return (
-        f"  unless on (namespace) (\n    group by (namespace) (last_over_time({told}))\n"
-        f"    unless on (namespace) {slo.ratio_series(_FORGOTTEN_AFTER)} > {threshold}\n  )\n"
+        f"  unless on (namespace) (\n"
+        f"    group by (namespace) (last_over_time({_firing(*alerts)}[{pair.short}]))\n"
+        f"    unless on (namespace) {slo.ratio_series(_FORGOTTEN_AFTER)} > {decimal_text(by.threshold(slo.budget))}\n"
+        f"  )\n"
     )
 
 
 def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
-    """Except what burns of a part alone, which calls by itself; if the rest burns as well, the whole calls for both."""
+    """Except what burns of a part alone, which calls by itself; if the rest burns as well, the whole calls for both.
+
+    Having called, it speaks until all is well: the rest may be, sooner than the part.
+    """
     if pair.severity is not Severity.PAGE:
         return ""
     rest, rest_in_long = (
@@ -194,11 +217,18 @@ def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
     )
     return (
         f"  unless on (namespace) (\n"
-        f'    ALERTS{{alertname="{part.alert}BurnsFast", alertstate="firing"}}\n'
+        f"    {_firing(f'{part.alert}BurnsFast')}\n"
         f"    unless on (namespace) (\n"
         f"      {rest} / on (namespace) {slo.total_series(pair.short)} > {threshold}\n"
-        f"      and {_enough(pair, rest_in_long)}\n    )\n  )\n"
+        f"      and {_enough(pair, rest_in_long)}\n"
+        f"    )\n"
+        f"    unless on (namespace) last_over_time({_firing(f'{slo.alert}BurnsFast')}[1m])\n"
+        f"  )\n"
     )
+
+
+def _firing(*alerts: str) -> str:
+    return f'ALERTS{{alertname=~"{"|".join(alerts)}", alertstate="firing"}}'
 
 
 def _absent(slo: Slo) -> Rule:

@@ -10,7 +10,7 @@ from typing import Any
 
 from telemed.slo.catalogue import Kind, Slo
 from telemed.slo.histories import Phase, input_series
-from telemed.slo.prometheus_rules import Family, told_by
+from telemed.slo.prometheus_rules import TOLD_BY, Family, told_by
 from telemed.slo.windows import PAIRS, SECONDS, Pair, Severity, seconds_until
 
 Check = dict[str, Any]  # as promtool reads it
@@ -19,6 +19,7 @@ _SCRAPE = 15
 _LEAD = 6 * 3600 // _SCRAPE  # as long as the longest window of a page: before, all is well
 _AFTER = 55 * 60 // _SCRAPE  # 1 % of failures pages after 43 minutes
 _BUSY = Decimal(2000)  # events between two scrapes, so that each objective is a whole number of them
+_FEW = Decimal(70)  # of a part: one in thirty of all. A fraction would add up to what looks like a restart
 _LITTLE = Decimal("0.125")  # one event in two minutes
 # Half as often as the charts evaluate, so that the tests take half the time.
 _EVALUATION = 30
@@ -114,7 +115,7 @@ def _remembered(slo: Slo, causes: Sequence[str]) -> Iterator[Scene]:
     minute = 60 // _SCRAPE
     end = _LEAD + lasts
     again = end + 24 * minute  # before the pair has forgotten it
-    course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 10 * slo.budget)]
+    course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0))]
     phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
     since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
     for cause, state in (*((cause, "firing") for cause in causes), (causes[0], "pending")):
@@ -124,7 +125,9 @@ def _remembered(slo: Slo, causes: Sequence[str]) -> Iterator[Scene]:
         series = {"series": alert, "values": f"_x{since} 1x{until - since - 1} _x{minute}"}
         expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
         checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
-        yield Scene(namespace, phases, checks, also=[series])
+        # After a whole has told, a part waits until that burns: here the part is all of it.
+        factor = 10 if cause in TOLD_BY else 20
+        yield Scene(namespace, [*phases, _phase(5 * minute, factor * slo.budget)], checks, also=[series])
 
 
 def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
@@ -132,6 +135,7 @@ def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
     for part in family.parts:
         yield _part_burns(slo, part)
         yield _part_burns_at_night(slo, part)
+        yield _part_burnt_with_the_rest(slo, part)
 
 
 def _part_burns(slo: Slo, part: Slo) -> Scene:
@@ -141,8 +145,7 @@ def _part_burns(slo: Slo, part: Slo) -> Scene:
     alone, both, again = 45 * minute, 10 * minute, 35 * minute
     course = [(_LEAD + alone, Decimal(0)), (both, Decimal("0.2")), (again, Decimal(0))]
     rest = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
-    few = _BUSY / 29
-    of_part = [Phase(_LEAD, few), Phase(alone + both + again, bad=few)]
+    of_part = [Phase(_LEAD, _FEW), Phase(alone + both + again, bad=_FEW)]
     namespace, begins = f"{part.name}-burns", _LEAD + alone
     expected = {begins - minute: False, begins + 2 * minute: True, begins + both - minute: True}
     checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
@@ -155,16 +158,33 @@ def _part_burns(slo: Slo, part: Slo) -> Scene:
 def _part_burns_at_night(slo: Slo, part: Slo) -> Scene:
     """Let all of few events of a part be bad, and one of the rest: that is no sign that the rest burns."""
     minute = 60 // _SCRAPE
-    # Both come to their fewest bad events at the same time; the whole may fire until the part is known to.
     known, after = 12 * minute, 33 * minute
     rest = [Phase(_LEAD + known + 5 * minute, _LITTLE), Phase(1, bad=Decimal(1)), Phase(after - 5 * minute, _LITTLE)]
     of_part = [Phase(_LEAD, _LITTLE), Phase(known + after, bad=_LITTLE)]
     namespace = f"{part.name}-burns-at-night"
     checks = [
         _is(part, namespace, "BurnsFast", (_LEAD + known) * _SCRAPE, fires=True),
-        _did_not_fire(slo, namespace, _LEAD + known + after, minutes=32),
+        _did_not_fire(slo, namespace, _LEAD + known + after, minutes=45),
     ]
     return Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
+
+
+def _part_burnt_with_the_rest(slo: Slo, part: Slo) -> Scene:
+    """End an outage of which a part had more than the rest: it is remembered for longer, and not called for alone."""
+    minute = 60 // _SCRAPE
+    # Long enough for the first pair of the whole, not for the second, and for both of the part.
+    outage, after = 14 * minute, 25 * minute
+    course = [(_LEAD, Decimal(0)), (outage, Decimal("0.03")), (after, Decimal(0))]
+    of_part = [Phase(_LEAD, _FEW), Phase(outage, bad=_FEW), Phase(after, _FEW)]
+    namespace, end = f"{part.name}-burnt-with-the-rest", _LEAD + outage
+    part_alone = (
+        f'ALERTS{{namespace="{namespace}", alertname="{part.alert}BurnsFast", alertstate="firing"}}'
+        f' unless on (namespace) ALERTS{{alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
+    )
+    checks = [_is(one, namespace, "BurnsFast", end * _SCRAPE, fires=True) for one in (slo, part)]
+    checks += [_check(f"count_over_time(({part_alone})[25m:{_SCRAPE}s])", end + after, None)]
+    phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
+    return Scene(namespace, phases, checks, also=input_series(part, namespace, of_part))
 
 
 def _did_not_fire(slo: Slo, namespace: str, until: int, *, minutes: int) -> Check:

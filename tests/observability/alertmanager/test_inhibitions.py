@@ -48,8 +48,8 @@ HELD_BACK_BY_BUDGETS: dict[str, set[str]] = {
     | LATENCY
     | FRESH
     | JOURNEYS
-    | {"TelemedLoginsRefused", "TelemedPoolExhausted"},
-    "booking-success": LATENCY | FRESH | JOURNEYS,
+    | {"TelemedBookingsContended", "TelemedLoginsRefused", "TelemedPoolExhausted"},
+    "booking-success": LATENCY | FRESH | JOURNEYS | {"TelemedBookingsContended"},
     "reads-latency": BURNS["writes-latency"] | BURNS["tail-latency"],
     "writes-latency": BURNS["tail-latency"],
     "tail-latency": set(),
