@@ -48,8 +48,9 @@ HELD_BACK_BY_BUDGETS: dict[str, set[str]] = {
     | LATENCY
     | FRESH
     | JOURNEYS
-    | {"TelemedBookingsContended", "TelemedLoginsRefused", "TelemedPoolExhausted"},
-    "booking-success": LATENCY | FRESH | JOURNEYS | {"TelemedBookingsContended"},
+    | POOLS
+    | {"TelemedBookingsContended", "TelemedLoginsRefused"},
+    "booking-success": LATENCY | FRESH | JOURNEYS | POOLS - {"TelemedPoolExhausted"} | {"TelemedBookingsContended"},
     "reads-latency": BURNS["writes-latency"] | BURNS["tail-latency"],
     "writes-latency": BURNS["tail-latency"],
     "tail-latency": set(),
