@@ -38,7 +38,7 @@ async def growth(bench: Bench) -> list[Result]:
         return tally.require(200)
 
     async def bookings(side: Side) -> wire.Tally:
-        return await book(await bench.wishes(side.lent), side.process, bench.size.bookings)
+        return await book(await bench.wishes(side.lent), side.process, bench.size.growth_bookings)
 
     try:
         return [

@@ -22,6 +22,8 @@ class Size:
     steady_seconds: float = 10.0  # as long as a page of search is fresh (SEARCH_FRESH_SECONDS)
     bookings: int = 1_600  # of a round over HTTP
     floor_bookings: int = 6_400  # of a round of pgbench
+    # Of each size: the first second after a checkpoint logs whole pages. Not more, as each adds a slot to the few.
+    growth_bookings: int = 3_200
     stampedes: int = 4
     storm_seconds: float = 12.0
     same: bool = False  # everything off on both sides: what a comparison of two processes is worth
@@ -36,6 +38,7 @@ TINY = Size(
     seconds=1.0,
     bookings=64,
     floor_bookings=64,
+    growth_bookings=64,
     stampedes=1,
     storm_seconds=3.0,
     warm_seconds=1.0,
