@@ -79,7 +79,7 @@ _TABLE = (
         "loop-blocked",
         "every event loop is blocked for 0.6 s of 0.8 s",
         injected("block 0.6 0.2"),
-        "TelemedEventLoopBlocked",
+        "TelemedEventLoopsBlocked",
     ),
     Fault(
         "primary-hangs",

@@ -40,8 +40,8 @@ Computed: the time until the ratio in the long window is above the threshold, wh
 steady. A scrape and an evaluation come on top, 15 s each at most. With little traffic it also takes the bad events
 above. What does not page may still be a ticket; "never" is also what an outage within the objective deserves.
 
-An alert ends when the short window of every pair that was reached is below the threshold: five minutes after a short
-outage, half an hour after one that has burnt as much as the second pair allows (65 s of nothing but bad for 99.95 %).
+An alert ends when its short window is below the threshold: five minutes after what burnt fast, half an hour after what
+burnt steadily. What burnt fast is not called steady as well, until half an hour has passed since.
 """
 _RECORDED = """\
 ## Series to ask for
@@ -106,16 +106,14 @@ def _thresholds(slos: list[Slo]) -> str:
         "|---" * (5 + len(budgets)) + "|",
     ]
     for pair in PAIRS:
-        name = "BurnsFast" if pair.severity is Severity.PAGE else "BurnsSlowly"
         values = " | ".join(decimal_text(pair.threshold(budget)) for budget in budgets)
-        lines.append(_row(f"`Telemed…{name}`", pair, values))
+        lines.append(_row(pair, values))
     for slo in [slo for slo in slos if slo.guards][:1]:
         for pair in slo.guards:
-            name = "P95GuardFast" if pair.severity is Severity.PAGE else "P95GuardSlow"
             values = " | ".join(
                 decimal_text(pair.threshold(budget)) if budget == slo.budget else "" for budget in budgets
             )
-            lines.append(_row(f"`Telemed…{name}`", pair, values))
+            lines.append(_row(pair, values))
     lines += [
         "",
         "`Telemed…Absent` pages when there is nothing to compute a ratio of for five minutes, although services",
@@ -124,10 +122,10 @@ def _thresholds(slos: list[Slo]) -> str:
     return "\n".join(lines)
 
 
-def _row(alert: str, pair: Pair, values: str) -> str:
+def _row(pair: Pair, values: str) -> str:
     windows = f"{pair.long} and {pair.short}"
     factor = decimal_text(pair.factor)
-    return f"| {alert} | {pair.severity.value} | {windows} | {factor} | {values} | {pair.least_bad} |"
+    return f"| `Telemed…{pair.alert}` | {pair.severity.value} | {windows} | {factor} | {values} | {pair.least_bad} |"
 
 
 def _reactions(slos: list[Slo]) -> str:

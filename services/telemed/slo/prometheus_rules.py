@@ -1,5 +1,6 @@
 """The rules of Prometheus for one objective: what is recorded, and when somebody is told."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,10 @@ _LOOKS = {"1d": "10m", "3d": "10m", "30d": "10m"}
 _COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 # A scrape or two may fail, and the records themselves outlive their source by five minutes.
 _ABSENT_FOR = "5m"
-# The alerts that Alertmanager holds back every budget for, while they fire: until the windows of five minutes have
-# forgotten their outage. The long pair remembers longer, and would call once more for what was told.
-TOLD_BY = ("TelemedPrimaryLost", "TelemedEventLoopBlocked")
-_FORGOTTEN_AFTER = "5m"
+# What calls for an outage that burns fast, and for one that does not.
+_FAST, _STEADILY = "BurnsFast", "BurnsSteadily"
+# The page of a whole holds back others, which an outage ends for later: by a look, or until an outbox is empty.
+KEPT_FOR = "2m"
 
 Rule = dict[str, Any]  # as Prometheus reads it
 
@@ -41,11 +42,6 @@ def family_of(slo: Slo, slos: Sequence[Slo]) -> Family:
         whole=next((other for other in slos if other.name == slo.part_of), None),
         parts=tuple(other for other in slos if other.part_of == slo.name),
     )
-
-
-def told_by(family: Family) -> list[str]:
-    """Name the alerts that tell of the same outage while they fire."""
-    return [*TOLD_BY, *([f"{family.whole.alert}BurnsFast"] if family.whole else [])]
 
 
 def groups(slo: Slo, family: Family) -> list[dict[str, Any]]:
@@ -111,36 +107,45 @@ def _ratio(slo: Slo, window: str, bad: str, total: str) -> Rule:
 
 
 def _alerts(slo: Slo, family: Family) -> Iterator[Rule]:
-    allowed = f"{decimal_text(100 * slo.budget)} % may"
-    share = "{{ $value | humanizePercentage }} of the " + slo.unit
-    pages, tickets = ([pair for pair in PAIRS if pair.severity is severity] for severity in Severity)
-    yield _alert(
-        slo,
-        "BurnsFast",
-        Severity.PAGE,
-        "\nor\n".join(_condition(slo, pair, family) for pair in pages),
-        f"{slo.title}: the error budget burns so fast that somebody must act now.",
-        f"{share} {slo.fault}; {allowed}. At this rate the budget of 30 days is gone within five days, or much sooner.",
-    )
-    yield _alert(
-        slo,
-        "BurnsSlowly",
-        Severity.TICKET,
-        "\nor\n".join(_condition(slo, pair, family) for pair in tickets),
-        f"{slo.title}: the error budget burns faster than it may.",
-        f"{share} {slo.fault}; {allowed}. At this rate the budget does not last for 30 days.",
-    )
+    """Tell of the budget, soonest first, then of the percentile, and that nobody measures."""
+    for name, pairs in itertools.groupby(PAIRS, key=lambda pair: pair.alert):
+        yield _burns(slo, name, list(pairs), family)
     for pair in slo.guards:
         is_page = pair.severity is Severity.PAGE
         yield _alert(
             slo,
-            "P95GuardFast" if is_page else "P95GuardSlow",
+            pair.alert,
             pair.severity,
             _condition(slo, pair, family),
             f"{slo.title}: the 95th percentile is {'far ' if is_page else ''}above the promise.",
-            f"{share} {slo.fault} within the last {_in_words(pair.long)}; {allowed}.",
+            f"{_share(slo)} within the last {_in_words(pair.long)}; {_allowed(slo)}.",
         )
     yield _absent(slo)
+
+
+def _burns(slo: Slo, name: str, pairs: Sequence[Pair], family: Family) -> Rule:
+    how, until = {
+        _FAST: ("so fast that somebody must act now", "is gone within two days, or much sooner"),
+        _STEADILY: ("so steadily that somebody must act now", "is gone within five days"),
+        "BurnsSlowly": ("faster than it may", "does not last for 30 days"),
+    }[name]
+    rule = _alert(
+        slo,
+        name,
+        pairs[0].severity,
+        "\nor\n".join(_condition(slo, pair, family) for pair in pairs),
+        f"{slo.title}: the error budget burns {how}.",
+        f"{_share(slo)}; {_allowed(slo)}. At this rate the budget of 30 days {until}.",
+    )
+    return rule | ({"keep_firing_for": KEPT_FOR} if name == _FAST and family.parts else {})
+
+
+def _share(slo: Slo) -> str:
+    return f"{{{{ $value | humanizePercentage }}}} of the {slo.unit} {slo.fault}"
+
+
+def _allowed(slo: Slo) -> str:
+    return f"{decimal_text(100 * slo.budget)} % may"
 
 
 def _condition(slo: Slo, pair: Pair, family: Family) -> str:
@@ -150,7 +155,8 @@ def _condition(slo: Slo, pair: Pair, family: Family) -> str:
         f"  and {slo.ratio_series(pair.short)} > {threshold}\n"
         f"  and {_enough(pair, _bad_in(slo, pair.long))}\n"
         f"{_unless_young(slo, pair)}"
-        f"{_unless_told(slo, pair, family)}"
+        f"{_unless_told(slo, pair)}"
+        f"{_unless_told_by_the_whole(pair, family)}"
         f"{''.join(_unless_of_a_part(slo, pair, threshold, part) for part in family.parts)})"
     )
 
@@ -176,27 +182,25 @@ def _unless_young(slo: Slo, pair: Pair) -> str:
     return f"  and ({' or '.join(looks)})\n"
 
 
-def _unless_told(slo: Slo, pair: Pair, family: Family) -> str:
-    """Except an outage that somebody was called for already, and that is over: what burns now calls all the same.
-
-    The short window of five minutes cannot tell what burns now from what has burnt. After its whole, a part is content
-    with what that says: of an outage that most of a part was bad in, the whole forgets the last seconds sooner.
-    """
-    if pair.severity is not Severity.PAGE:
+def _unless_told(slo: Slo, pair: Pair) -> str:
+    """Except what burnt fast: it was called for, and calls again if it comes again; the long windows remember it."""
+    if pair.alert != _STEADILY:
         return ""
-    told = "" if pair.short == _FORGOTTEN_AFTER else _unless_over(pair, slo, pair, *TOLD_BY)
-    if family.whole is None:
-        return told
-    (shortest,) = (one for one in PAIRS if one.short == _FORGOTTEN_AFTER)
-    return told + _unless_over(pair, family.whole, shortest, f"{family.whole.alert}BurnsFast")
+    return f"  unless on (namespace) last_over_time({_firing(slo, _FAST)}[{pair.short}])\n"
 
 
-def _unless_over(pair: Pair, slo: Slo, by: Pair, *alerts: str) -> str:
-    """Except when one of these has fired, and the last minutes of this objective are well, *by* this pair."""
+def _unless_told_by_the_whole(pair: Pair, family: Family) -> str:
+    """Except an outage of all that is over, by what the whole says of its last five minutes.
+
+    A part of which most was bad remembers the last seconds for longer than the whole, which called for both.
+    """
+    whole = family.whole
+    if whole is None or pair.alert != _FAST:
+        return ""
     return (
         f"  unless on (namespace) (\n"
-        f"    group by (namespace) (last_over_time({_firing(*alerts)}[{pair.short}]))\n"
-        f"    unless on (namespace) {slo.ratio_series(_FORGOTTEN_AFTER)} > {decimal_text(by.threshold(slo.budget))}\n"
+        f"    last_over_time({_firing(whole, pair.alert)}[{pair.short}])\n"
+        f"    unless on (namespace) {whole.ratio_series(pair.short)} > {decimal_text(pair.threshold(whole.budget))}\n"
         f"  )\n"
     )
 
@@ -204,7 +208,8 @@ def _unless_over(pair: Pair, slo: Slo, by: Pair, *alerts: str) -> str:
 def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
     """Except what burns of a part alone, which calls by itself; if the rest burns as well, the whole calls for both.
 
-    Having called, it speaks until all is well: the rest may be, sooner than the part.
+    Having called, it speaks until all is well: the rest may be, sooner than the part. What a part has called for is
+    not told again while the whole remembers it.
     """
     if pair.severity is not Severity.PAGE:
         return ""
@@ -217,18 +222,19 @@ def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:
     )
     return (
         f"  unless on (namespace) (\n"
-        f"    {_firing(f'{part.alert}BurnsFast')}\n"
+        f"    group by (namespace) (last_over_time({_firing(part, _FAST, _STEADILY)}[{pair.short}]))\n"
         f"    unless on (namespace) (\n"
         f"      {rest} / on (namespace) {slo.total_series(pair.short)} > {threshold}\n"
         f"      and {_enough(pair, rest_in_long)}\n"
         f"    )\n"
-        f"    unless on (namespace) last_over_time({_firing(f'{slo.alert}BurnsFast')}[1m])\n"
+        f"    unless on (namespace) last_over_time({_firing(slo, pair.alert)}[1m])\n"
         f"  )\n"
     )
 
 
-def _firing(*alerts: str) -> str:
-    return f'ALERTS{{alertname=~"{"|".join(alerts)}", alertstate="firing"}}'
+def _firing(slo: Slo, *names: str) -> str:
+    alerts = "|".join(f"{slo.alert}{name}" for name in names)
+    return f'ALERTS{{alertname=~"{alerts}", alertstate="firing"}}'
 
 
 def _absent(slo: Slo) -> Rule:

@@ -10,7 +10,7 @@ from typing import Any
 
 from telemed.slo.catalogue import Kind, Slo
 from telemed.slo.histories import Phase, input_series
-from telemed.slo.prometheus_rules import TOLD_BY, Family, told_by
+from telemed.slo.prometheus_rules import KEPT_FOR, Family
 from telemed.slo.windows import PAIRS, SECONDS, Pair, Severity, seconds_until
 
 Check = dict[str, Any]  # as promtool reads it
@@ -25,6 +25,7 @@ _LITTLE = Decimal("0.125")  # one event in two minutes
 _EVALUATION = 30
 # A scrape, an evaluation, and what Prometheus extrapolates beyond the last scrape.
 _LATE, _EARLY = 60, 30
+_SECONDS_KEPT = 60 * int(KEPT_FOR.removesuffix("m"))
 _OUTAGES = (Decimal("0.01"), Decimal("0.05"), Decimal("0.2"), Decimal(1))
 
 
@@ -56,10 +57,10 @@ def tests_of(slo: Slo, family: Family, rules: Sequence[str]) -> dict[str, dict[s
 def _pages(slo: Slo, family: Family) -> Iterator[Scene]:
     for ratio in _OUTAGES:
         yield _outage(slo, ratio)
-    yield _ends(slo)
-    yield from _remembered(slo, told_by(family))
+    yield _ends(slo, family)
+    yield from _remembered(slo)
+    yield from _steadily(slo)
     yield from _young(slo)
-    yield from _was_away(slo)
     well = _phase(_LEAD)
     after = _LEAD + _AFTER
     yield _quiet(slo, "objective-just-kept", _just_kept(slo, after))
@@ -86,10 +87,11 @@ def _outage(slo: Slo, ratio: Decimal) -> Scene:
             checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}{what}"'))
         else:
             checks += _from(slo, namespace, what, _LEAD * _SCRAPE + seconds)
+    checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}BurnsSteadily"'))
     return Scene(namespace, [_phase(_LEAD), _phase(_AFTER, ratio)], checks)
 
 
-def _ends(slo: Slo) -> Scene:
+def _ends(slo: Slo, family: Family) -> Scene:
     """Let everything be bad until each page has come; then each must go within its short window."""
     lasts = max(_soonest(pairs, slo.budget, Decimal(1)) or 0 for pairs in _paging(slo).values()) // _SCRAPE
     lasts = min(lasts + 120 // _SCRAPE, _AFTER // 2)
@@ -99,35 +101,44 @@ def _ends(slo: Slo) -> Scene:
         if (_soonest(pairs, slo.budget, Decimal(1)) or 0) > lasts * _SCRAPE:
             continue
         gone = end + max(SECONDS[pair.short] for pair in pairs) + _LATE
+        if what == "BurnsFast" and family.parts:
+            checks.append(_is(slo, namespace, what, gone, fires=True))
+            gone += _SECONDS_KEPT
         checks += [_is(slo, namespace, what, end - _SCRAPE, fires=True), _is(slo, namespace, what, gone, fires=False)]
+    checks.append(_never(slo, namespace, _LEAD + _AFTER, f'alertname="{slo.alert}BurnsSteadily"'))
     phases = [_phase(_LEAD), _phase(lasts, Decimal(1)), _phase(_AFTER - lasts)]
     return Scene(namespace, phases, checks)
 
 
-def _remembered(slo: Slo, causes: Sequence[str]) -> Iterator[Scene]:
-    """End an outage that the page's long pair remembers: told by its cause, it calls no more.
-
-    Another one does, also when it is too small for the pair of an hour.
-    """
+def _remembered(slo: Slo) -> Iterator[Scene]:
+    """End an outage that the long pair remembers: it calls no more, and another one does."""
     lasts = _long_remembered(slo)
     if lasts is None:
-        return  # a cause that lasts for hours is told of again
+        return  # for hours
     minute = 60 // _SCRAPE
     end = _LEAD + lasts
-    again = end + 24 * minute  # before the pair has forgotten it
-    course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0))]
-    phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
-    since, until = _LEAD + minute, end + 6 * minute  # as long as that alert holds it back
-    for cause, state in (*((cause, "firing") for cause in causes), (causes[0], "pending")):
-        is_told = state == "firing"
-        namespace = f"outage-told-by-{cause}" if is_told else "outage-not-yet-told"
-        alert = f'ALERTS{{alertname="{cause}", namespace="{namespace}", alertstate="{state}"}}'
-        series = {"series": alert, "values": f"_x{since} 1x{until - since - 1} _x{minute}"}
-        expected = {end + 7 * minute: not is_told, again - minute: not is_told, again + 4 * minute: True}
-        checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
-        # After a whole has told, a part waits until that burns: here the part is all of it.
-        factor = 10 if cause in TOLD_BY else 20
-        yield Scene(namespace, [*phases, _phase(5 * minute, factor * slo.budget)], checks, also=[series])
+    again = end + 24 * minute  # before the long pair has forgotten it
+    course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 20 * slo.budget)]
+    checks = [_is(slo, "outage-remembered", "BurnsFast", (again + 4 * minute) * _SCRAPE, fires=True)]
+    checks += [_did_not_fire(slo, "outage-remembered", again, minutes=17)]
+    yield Scene("outage-remembered", [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course], checks)
+
+
+def _steadily(slo: Slo) -> Iterator[Scene]:
+    """Let twice what the pair of six hours allows be bad for hours: it calls, also when nothing is known of a while."""
+    pair, minute = PAIRS[1], 60 // _SCRAPE
+    ratio = 2 * pair.threshold(slo.budget)
+    after = SECONDS[pair.long] // 2 // _SCRAPE
+    course = [_phase(_LEAD), _phase(after + 15 * minute, ratio)]
+    # An average of rates over five minutes is behind by half of them.
+    checks = _from(slo, "burns-steadily", pair.alert, (_LEAD + after) * _SCRAPE, slack=5 * 60)
+    checks.append(_never(slo, "burns-steadily", _LEAD + after + 15 * minute, f'alertname="{slo.alert}BurnsFast"'))
+    yield Scene("burns-steadily", course, checks)
+    # The while lies an hour back, and the record lives for five minutes longer than what it is made of.
+    away = _LEAD + after - 60 * minute
+    gap = 14 * minute
+    course = [_phase(_LEAD), _phase(away - _LEAD, ratio), Phase(gap, is_there=False), _phase(after, ratio)]
+    yield Scene("was-away", course, [_is(slo, "was-away", pair.alert, (away + 70 * minute) * _SCRAPE, fires=True)])
 
 
 def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
@@ -135,6 +146,7 @@ def _parts(slo: Slo, family: Family) -> Iterator[Scene]:
     for part in family.parts:
         yield _part_burns(slo, part)
         yield _part_burns_at_night(slo, part)
+        yield _part_burnt_alone(slo, part)
         yield _part_burnt_with_the_rest(slo, part)
 
 
@@ -169,6 +181,20 @@ def _part_burns_at_night(slo: Slo, part: Slo) -> Scene:
     return Scene(namespace, rest, checks, also=input_series(part, namespace, of_part))
 
 
+def _part_burnt_alone(slo: Slo, part: Slo) -> Scene:
+    """End what burnt of a part alone, after so long that the whole remembers it: the part has called for it."""
+    minute = 60 // _SCRAPE
+    outage, after = 45 * minute, 35 * minute
+    of_part = [Phase(_LEAD, _FEW), Phase(outage, bad=_FEW), Phase(after, _FEW)]
+    namespace = f"{part.name}-burnt-alone"
+    checks = [
+        _is(part, namespace, "BurnsFast", (_LEAD + outage) * _SCRAPE, fires=True),
+        _did_not_fire(slo, namespace, _LEAD + outage + after, minutes=80),
+    ]
+    phases = [_phase(_LEAD + outage + after)]
+    return Scene(namespace, phases, checks, also=input_series(part, namespace, of_part))
+
+
 def _part_burnt_with_the_rest(slo: Slo, part: Slo) -> Scene:
     """End an outage of which a part had more than the rest: it is remembered for longer, and not called for alone."""
     minute = 60 // _SCRAPE
@@ -177,10 +203,7 @@ def _part_burnt_with_the_rest(slo: Slo, part: Slo) -> Scene:
     course = [(_LEAD, Decimal(0)), (outage, Decimal("0.03")), (after, Decimal(0))]
     of_part = [Phase(_LEAD, _FEW), Phase(outage, bad=_FEW), Phase(after, _FEW)]
     namespace, end = f"{part.name}-burnt-with-the-rest", _LEAD + outage
-    part_alone = (
-        f'ALERTS{{namespace="{namespace}", alertname="{part.alert}BurnsFast", alertstate="firing"}}'
-        f' unless on (namespace) ALERTS{{alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
-    )
+    part_alone = f"{_paged(part, namespace)} unless on (namespace) {_paged(slo, namespace)}"
     checks = [_is(one, namespace, "BurnsFast", end * _SCRAPE, fires=True) for one in (slo, part)]
     checks += [_check(f"count_over_time(({part_alone})[25m:{_SCRAPE}s])", end + after, None)]
     phases = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
@@ -188,15 +211,17 @@ def _part_burnt_with_the_rest(slo: Slo, part: Slo) -> Scene:
 
 
 def _did_not_fire(slo: Slo, namespace: str, until: int, *, minutes: int) -> Check:
-    """Check that the page did not fire, not even for a moment, in the minutes before a scrape."""
-    fired = f'ALERTS{{namespace="{namespace}", alertname="{slo.alert}BurnsFast", alertstate="firing"}}'
-    return _check(f"count_over_time({fired}[{minutes}m])", until, None)
+    """Check that the pages of the budget did not fire, not even for a moment, in the minutes before a scrape."""
+    return _check(f"count_over_time({_paged(slo, namespace)}[{minutes}m])", until, None)
+
+
+def _paged(slo: Slo, namespace: str) -> str:
+    return f'ALERTS{{namespace="{namespace}", alertname=~"{slo.alert}Burns(Fast|Steadily)", alertstate="firing"}}'
 
 
 def _long_remembered(slo: Slo) -> int | None:
     """Say for how many scrapes all must be bad for a page's long pair to remember it; None: for hours."""
-    (pair,) = (pair for pair in PAIRS if pair.severity is Severity.PAGE and pair.short != "5m")
-    lasts = (seconds_until(pair, slo.budget, Decimal(1)) or 0) // _SCRAPE + 120 // _SCRAPE
+    lasts = (seconds_until(PAIRS[1], slo.budget, Decimal(1)) or 0) // _SCRAPE + 120 // _SCRAPE
     return lasts if lasts <= _AFTER // 2 else None
 
 
@@ -205,31 +230,18 @@ def _young(slo: Slo) -> Iterator[Scene]:
 
     It calls once. When the pair of an hour has forgotten, that of six hours holds little else, and must not speak yet.
     """
-    first, second = (pair for pair in PAIRS if pair.severity is Severity.PAGE)
+    first, second = PAIRS[:2]
     if first.threshold(slo.budget) > Decimal("0.5"):
         return  # so large a part of minutes is not a moment
     namespace, minute = "young", 60 // _SCRAPE
     phases = [_phase(3 * minute), _phase(minute, Decimal(1))]
     phases += [_phase(_LEAD + _AFTER - 4 * minute, second.threshold(slo.budget) * 2)]
     # As it ends, when five minutes have forgotten it, while there is no hour, and when there is.
-    expected = {4: True, 4 + 5 + 2: False, 59: False, 60 + 2: True}
-    checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in expected.items()]
+    fast = {4: True, 4 + 5 + 4: False, 60 + 2: False}
+    steadily = {4: False, 4 + 5 + 4: False, 59: False, 60 + 2: True}
+    checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in fast.items()]
+    checks += [_is(slo, namespace, "BurnsSteadily", 60 * at, fires=fires) for at, fires in steadily.items()]
     yield Scene(namespace, phases, checks)
-
-
-def _was_away(slo: Slo) -> Iterator[Scene]:
-    """Let nothing be known of a while that lies an hour back when the long pair alone speaks: it does all the same."""
-    lasts = _long_remembered(slo)
-    if lasts is None:
-        return
-    minute = 60 // _SCRAPE
-    end = _LEAD + lasts
-    # The record lives for five minutes longer than what it is made of.
-    away, back = end - 60 * minute, end - 46 * minute
-    course = [_phase(away), Phase(back - away, is_there=False), _phase(_LEAD - back)]
-    course += [_phase(lasts, Decimal(1)), _phase(_AFTER - lasts)]
-    check = _is(slo, "was-away", "BurnsFast", (end + 10 * minute) * _SCRAPE, fires=True)
-    yield Scene("was-away", course, [check])
 
 
 def _failing(slo: Slo) -> Iterator[Scene]:
@@ -320,10 +332,9 @@ def _test(slo: Slo, name: str, scrape: int, scenes: Sequence[Scene]) -> Check:
 
 
 def _paging(slo: Slo) -> dict[str, list[Pair]]:
-    """Give the alerts that call somebody, each with its pairs; the guard, which is the sooner, last."""
-    paging = {"BurnsFast": [pair for pair in PAIRS if pair.severity is Severity.PAGE]}
-    guards = [pair for pair in slo.guards if pair.severity is Severity.PAGE]
-    return paging | ({"P95GuardFast": guards} if guards else {})
+    """Give the alerts that call somebody at once, each with its pairs; the guard, which is the sooner, last."""
+    pairs = [pair for pair in (*PAIRS, *slo.guards) if pair.severity is Severity.PAGE and pair.short == "5m"]
+    return {pair.alert: [pair] for pair in pairs}
 
 
 def _soonest(pairs: Sequence[Pair], budget: Decimal, ratio: Decimal) -> int | None:

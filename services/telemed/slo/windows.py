@@ -39,11 +39,13 @@ class Severity(StrEnum):
 class Pair:
     """An alert's condition: in the long window enough has burnt, and in the short one it still burns.
 
-    *factor*: how many times faster than the objective allows. *least_bad*: so many bad events must lie in the long
-    window, or chance would call. *not_before*: it counts once something has been measured for so long; until then its
-    long window holds no more than that of the pair before it, which has spoken.
+    *alert*: its name after that of the objective; two pairs may share one. *factor*: how many times faster than the
+    objective allows. *least_bad*: so many bad events must lie in the long window, or chance would call. *not_before*:
+    it counts once something has been measured for so long; until then its long window holds no more than that of the
+    pair before it, which has spoken.
     """
 
+    alert: str
     severity: Severity
     long: str
     short: str
@@ -60,18 +62,18 @@ class Pair:
 # is just kept, whatever the traffic: n events are `factor` times as many as the n / factor to be expected, by Poisson.
 # Factor 1 has no such number, as it is the objective; it takes that of factor 3.
 PAIRS = (
-    Pair(Severity.PAGE, "1h", "5m", Decimal("14.4"), 5),
-    Pair(Severity.PAGE, "6h", "30m", Decimal(6), 8, not_before="1h"),
-    Pair(Severity.TICKET, "1d", "2h", Decimal(3), 18, not_before="6h"),
-    Pair(Severity.TICKET, "3d", "6h", Decimal(1), 18, not_before="1d"),
+    Pair("BurnsFast", Severity.PAGE, "1h", "5m", Decimal("14.4"), 5),
+    Pair("BurnsSteadily", Severity.PAGE, "6h", "30m", Decimal(6), 8, not_before="1h"),
+    Pair("BurnsSlowly", Severity.TICKET, "1d", "2h", Decimal(3), 18, not_before="6h"),
+    Pair("BurnsSlowly", Severity.TICKET, "3d", "6h", Decimal(1), 18, not_before="1d"),
 )
 
 # For a 95th percentile. Its budget is so large that 14.4 times as much is 72 %: if everything were slow, the pairs
 # above would page after 43 minutes. Three times the budget in an hour pages after nine.
 P95_OBJECTIVE = Decimal(95)
 P95_GUARDS = (
-    Pair(Severity.PAGE, "1h", "5m", Decimal(3), 18),
-    Pair(Severity.TICKET, "30m", "5m", Decimal(1), 18),
+    Pair("P95GuardFast", Severity.PAGE, "1h", "5m", Decimal(3), 18),
+    Pair("P95GuardSlow", Severity.TICKET, "30m", "5m", Decimal(1), 18),
 )
 
 

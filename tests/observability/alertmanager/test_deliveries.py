@@ -83,6 +83,25 @@ async def test_what_burns_on_alone_is_the_same_call(alertmanager: Alertmanager) 
     assert len(set(calls(alertmanager))) == 1
 
 
+async def test_a_steady_burn_that_gets_worse_calls_again(alertmanager: Alertmanager) -> None:
+    """In a group of its own: a receiver that keeps incidents does not ring for what joins an acknowledged one."""
+    await alertmanager.fire(ALERTS["TelemedAvailabilityBurnsSteadily"])
+    await until(lambda: alertmanager.told.names("page") == ["TelemedAvailabilityBurnsSteadily"])
+
+    await alertmanager.fire(ALERTS["TelemedAvailabilityBurnsFast"])
+    await until(lambda: "TelemedAvailabilityBurnsFast" in alertmanager.told.names("page"))
+
+    assert len(set(calls(alertmanager))) == 2
+
+
+async def test_what_breaks_while_a_budget_burns_steadily_calls(alertmanager: Alertmanager) -> None:
+    """For days, perhaps: bookings and logins must not be silent for so long."""
+    breaking = {"TelemedBookingSuccessBurnsFast", "TelemedLoginsRefused"}
+    await alertmanager.fire(ALERTS["TelemedAvailabilityBurnsSteadily"])
+    await alertmanager.fire(*(ALERTS[name] for name in breaking))
+    await until(lambda: breaking <= set(alertmanager.told.names("page")))
+
+
 def calls(alertmanager: Alertmanager) -> list[str]:
     """Give the group of each notification of a page: who pages by it calls once for each."""
     return [str(one["groupKey"]) for receiver, one in alertmanager.told.notifications if receiver == "page"]

@@ -40,41 +40,59 @@ BURNS = {
         "audit-freshness",
     )
 }
+STEADILY = {name for name in OBJECTIVES if name.endswith("BurnsSteadily")}
 LATENCY = BURNS["reads-latency"] | BURNS["writes-latency"] | BURNS["tail-latency"]
 FRESH = BURNS["outbox-freshness"] | BURNS["audit-freshness"]
 REPORTS = {name for name in OBJECTIVES if NAMES[name]["severity"] == "ticket"}
+ONE_LOOP = {"TelemedEventLoopBlocked"}
+# What is held back by what burns fast, besides tickets.
 HELD_BACK_BY_BUDGETS: dict[str, set[str]] = {
     "availability": BURNS["booking-success"]
     | LATENCY
     | FRESH
     | JOURNEYS
     | POOLS
-    | {"TelemedBookingsContended", "TelemedLoginsRefused"},
-    "booking-success": LATENCY | FRESH | JOURNEYS | POOLS - {"TelemedPoolExhausted"} | {"TelemedBookingsContended"},
-    "reads-latency": BURNS["writes-latency"] | BURNS["tail-latency"],
-    "writes-latency": BURNS["tail-latency"],
+    | ONE_LOOP
+    | {"TelemedBookingsContended", "TelemedLoginsRefused", "TelemedWritesReadOnly"},
+    "booking-success": LATENCY
+    | FRESH
+    | JOURNEYS
+    | POOLS
+    | ONE_LOOP
+    | {"TelemedBookingsContended", "TelemedWritesReadOnly"},
+    "reads-latency": BURNS["writes-latency"] | BURNS["tail-latency"] | ONE_LOOP,
+    "writes-latency": BURNS["tail-latency"] | ONE_LOOP,
     "tail-latency": set(),
-    "outbox-freshness": BURNS["audit-freshness"] | LATE,
-    "audit-freshness": LATE,
+    "outbox-freshness": BURNS["audit-freshness"],
+    "audit-freshness": set(),
 }
 
 CONSEQUENCES: dict[str, set[str]] = {
     "TelemedPrimaryLost": JOBS | POOLS | JOURNEYS | OBJECTIVES | {"TelemedWritesReadOnly"},
-    "TelemedEventLoopBlocked": OBJECTIVES,
+    "TelemedEventLoopsBlocked": OBJECTIVES - ABSENT
+    | ONE_LOOP
+    | {"TelemedBookingsContended", "TelemedLoginsRefused", "TelemedPoolExhausted"},
     "TelemedGone": ABSENT | JOURNEYS | {"TelemedComponentDown", "TelemedWorkerGone"},
     "TelemedComponentDown": ABSENT | JOURNEYS | JOBS | {"TelemedWorkerGone", "TelemedPartitionsUnmeasured"},
     "TelemedWorkerGone": JOBS | FRESHNESS | {"TelemedPartitionsUnmeasured"},
-    **{name: REPORTS | HELD_BACK_BY_BUDGETS[slo] for slo, names in BURNS.items() for name in names},
+    **{name: REPORTS | HELD_BACK_BY_BUDGETS[slo] for slo, names in BURNS.items() for name in names - STEADILY},
+    # What burns for days must not hide what breaks in that time.
+    **dict.fromkeys(STEADILY, REPORTS),
+    "TelemedAvailabilityBurnsSteadily": REPORTS | STEADILY,
     # Nobody measures: that explains no budget, and what belongs to its concern is told of once all the same.
     **{
         name: REPORTS | {"availability": JOURNEYS, "booking-success": JOURNEYS}.get(NAMES[name]["slo"], set())
         for name in ABSENT - FRESHNESS
     },
-    **dict.fromkeys(FRESHNESS, REPORTS | LATE),
+    **dict.fromkeys(FRESHNESS, REPORTS),
 }
+# Whatever tells of freshness was told before the oldest event or record became so old.
+for name in FRESH | FRESHNESS:
+    CONSEQUENCES[name] = CONSEQUENCES[name] | LATE
+# A percentile is far above its promise before its budget burns.
 for slo in ("reads-latency", "writes-latency"):
-    guard, budget = sorted(BURNS[slo], reverse=True)
-    CONSEQUENCES[guard] = CONSEQUENCES[guard] | {budget}
+    (guard,) = (name for name in BURNS[slo] if name.endswith("P95GuardFast"))
+    CONSEQUENCES[guard] = CONSEQUENCES[guard] | BURNS[slo] - {guard}
 
 
 @pytest.fixture
@@ -112,10 +130,14 @@ def test_no_two_alerts_hold_each_other_back() -> None:
     TopologicalSorter({cause: consequences(cause) for cause in NAMES}).prepare()
 
 
-async def test_a_fault_of_one_namespace_does_not_silence_another(alertmanager: Alertmanager) -> None:
-    """Staging's lost primary is no reason not to hear of production's."""
-    await alertmanager.fire({**NAMES["TelemedPrimaryLost"], "namespace": "staging"})
-    await alertmanager.fire({**NAMES["TelemedPoolExhausted"], "namespace": "telemed"})
+@pytest.mark.parametrize("elsewhere", [{"namespace": "staging"}, {"cluster": "another"}], ids=["namespace", "cluster"])
+async def test_a_fault_of_one_place_does_not_silence_another(
+    elsewhere: dict[str, str], alertmanager: Alertmanager
+) -> None:
+    """Staging's lost primary is no reason not to hear of production's, nor is that of another cluster."""
+    here = {"namespace": "telemed", "cluster": "one"}
+    await alertmanager.fire({**NAMES["TelemedPrimaryLost"], **here, **elsewhere})
+    await alertmanager.fire({**NAMES["TelemedPoolExhausted"], **here})
     await everything_is_noticed(alertmanager)
     found = await alertmanager.suppressed()
     assert not found["telemed", "TelemedPoolExhausted"]

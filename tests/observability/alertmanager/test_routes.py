@@ -4,8 +4,9 @@ import re
 import subprocess
 
 import pytest
+import yaml
 from tests.observability.alertmanager.configurations import PLAIN, Inhibition, chart_routing, plain_routing
-from tests.observability.alerts.rules import Alert, all_alerts
+from tests.observability.alerts.rules import Alert, all_alerts, rule_files
 from tests.support.programs import require_program
 
 RECEIVERS = {"page": "page", "ticket": "ticket", "none": "watchdog"}
@@ -53,15 +54,29 @@ def test_the_watchdog_comes_often_and_alone() -> None:
 def test_what_burns_waits_for_what_makes_it_burn() -> None:
     """The cause is known after its `for` and a look of Prometheus, 15 s later at most; else one fault calls twice."""
     (of_objectives,) = (one for route in plain_routing().route.routes for one in route.routes)
-    assert of_objectives.matchers == {("slo", "=~", ".+")}
-    sources = [rule.source for rule in plain_routing().inhibitions if ("slo", "=~", ".+") in rule.target]
+    assert of_objectives.matchers == {("slo", "=~", ".+"), ("alertname", "!~", ".+BurnsSteadily")}
+    pages = {("slo", "=~", ".+"), ("alertname", "!~", ".+Absent")}
+    sources = [rule.source for rule in plain_routing().inhibitions if rule.target <= pages]
     patterns = [value for source in sources for name, _, value in source if name == "alertname"]
     causes = [alert for alert in all_alerts() if any(re.fullmatch(pattern, alert.name) for pattern in patterns)]
-    assert {cause.name for cause in causes} == {"TelemedPrimaryLost", "TelemedEventLoopBlocked"}
+    assert {cause.name for cause in causes} == {"TelemedPrimaryLost", "TelemedEventLoopsBlocked"}
     for cause in causes:
         assert _seconds(of_objectives.group_wait) >= _seconds(cause.rule["for"]) + 15
         # And it is said until the windows of five minutes have forgotten what it explains.
         assert _seconds(cause.rule["keep_firing_for"]) > _seconds("5m")
+
+
+def test_what_explains_is_looked_for_as_often_as_what_burns() -> None:
+    """Prometheus looks every minute if nothing is said: the cause would come after what it holds back."""
+    explaining = {"TelemedPrimaryLost", "TelemedEventLoopsBlocked"}
+    groups = [group for file in rule_files() for group in yaml.safe_load(file.read_text())["groups"]]
+    intervals = {
+        rule["alert"]: group.get("interval")
+        for group in groups
+        for rule in group["rules"]
+        if rule.get("alert") in explaining
+    }
+    assert intervals == dict.fromkeys(explaining, "15s")
 
 
 def _seconds(duration: str) -> int:
@@ -73,7 +88,7 @@ def test_an_inhibition_speaks_of_alerts_that_exist(rule: Inhibition) -> None:
     """A misspelt name would hold nothing back."""
     for name, operator, value in rule.source | rule.target:
         values = {str(alert.labels.get(name, "")) for alert in all_alerts()}
-        for wanted in _alternatives(value) if operator == "=~" else [re.escape(value)]:
+        for wanted in _alternatives(value) if operator in ("=~", "!~") else [re.escape(value)]:
             assert any(re.fullmatch(wanted, one) for one in values if one), wanted
 
 

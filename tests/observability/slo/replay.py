@@ -30,10 +30,10 @@ def rules_of(slo: str, *names: str) -> Rules:
     return rules
 
 
-def page_rules(slo: str, alert: str) -> Rules:
-    """Give one alert that pages, with what it is made of."""
+def page_rules(slo: str, *alerts: str) -> Rules:
+    """Give alerts that page, with what they are made of."""
     direct = [f"telemed:slo_{what}{window}" for what in _RECORDED for window in ("5m", "10m", "30m", "1h")]
-    return rules_of(slo, alert, *direct, "telemed:slo_error:ratio_rate6h", "telemed:slo_bad:increase6h")
+    return rules_of(slo, *alerts, *direct, "telemed:slo_error:ratio_rate6h", "telemed:slo_bad:increase6h")
 
 
 def availability_series(
@@ -57,11 +57,11 @@ def reads_series(events: Sequence[Events], namespace: str = "telemed") -> dict[s
     }
 
 
-def fired(alert: str, namespace: str, seconds: int) -> Mapping[str, str]:
-    """Ask when an alert fired first and last, in seconds from the start."""
-    alerts = f'ALERTS{{alertname="{alert}", namespace="{namespace}", alertstate="firing"}}'
-    when = f"timestamp({alerts})[{seconds}s:{STEP}s]"
-    return {f"{namespace} first": f"min_over_time({when})", f"{namespace} last": f"max_over_time({when})"}
+def fired(alerts: Sequence[str], namespace: str, seconds: int) -> Mapping[str, str]:
+    """Ask when one of these alerts fired first and last, in seconds from the start."""
+    firing = f'ALERTS{{alertname=~"{"|".join(alerts)}", namespace="{namespace}", alertstate="firing"}}'
+    when = f"timestamp({firing})[{seconds}s:{STEP}s]"
+    return {f"{namespace} first": f"min(min_over_time({when}))", f"{namespace} last": f"max(max_over_time({when}))"}
 
 
 def replay(

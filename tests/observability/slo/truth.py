@@ -42,7 +42,9 @@ class Pair:
     young: int = 0
 
 
-PAGES = (Pair(3600, 300, 14.4, 5), Pair(6 * 3600, 1800, 6, 8, young=3600))
+FAST, STEADILY = Pair(3600, 300, 14.4, 5), Pair(6 * 3600, 1800, 6, 8, young=3600)
+# What burns fast is said for so long after it is over.
+KEPT = 120
 P95_GUARD = Pair(3600, 300, 3, 18)
 
 
@@ -61,12 +63,21 @@ def happened(
     return events
 
 
-def page_seconds(events: Sequence[Events], budget: float, pairs: Sequence[Pair] = PAGES) -> list[int]:
-    """Give every moment, in seconds from the start, at which somebody must be called."""
+def page_seconds(events: Sequence[Events], budget: float) -> list[int]:
+    """Give every moment, in seconds from the start, at which somebody must be called.
+
+    What burnt fast is not told again as burning steadily, for as long as the short window of that remembers it.
+    """
+    fast = burning_seconds(events, budget, FAST)
+    kept = {second + after for second in fast for after in range(0, KEPT + 1, STEP)}
+    told = {second + after for second in fast for after in range(0, STEADILY.short + 1, STEP)}
+    return sorted(kept | set(burning_seconds(events, budget, STEADILY)) - told)
+
+
+def burning_seconds(events: Sequence[Events], budget: float, pair: Pair) -> list[int]:
+    """Give every moment, in seconds from the start, at which enough has burnt and still burns."""
     sums = list(_cumulative(events))
-    return [
-        step * STEP for step in range(1, len(events) + 1) if any(_burns(sums, step, pair, budget) for pair in pairs)
-    ]
+    return [step * STEP for step in range(1, len(events) + 1) if _burns(sums, step, pair, budget)]
 
 
 def budget_left(events: Sequence[Events], budget: float) -> float:
