@@ -22,8 +22,9 @@ _COUNTED = {"6h": "5m", "1d": "10m", "3d": "10m"}
 _ABSENT_FOR = "5m"
 # What calls for an outage that burns fast, and for one that does not.
 _FAST, _STEADILY = "BurnsFast", "BurnsSteadily"
-# The page of a whole holds back others, which an outage ends for later: by a look, or until an outbox is empty.
-KEPT_FOR = "2m"
+# The page of a whole holds back others, for which an outage ends later: an outbox takes a while to be empty, and a part
+# that was worse than the rest remembers its last seconds for longer.
+KEPT_FOR = "3m"
 
 Rule = dict[str, Any]  # as Prometheus reads it
 
@@ -156,7 +157,6 @@ def _condition(slo: Slo, pair: Pair, family: Family) -> str:
         f"  and {_enough(pair, _bad_in(slo, pair.long))}\n"
         f"{_unless_young(slo, pair)}"
         f"{_unless_told(slo, pair)}"
-        f"{_unless_told_by_the_whole(pair, family)}"
         f"{''.join(_unless_of_a_part(slo, pair, threshold, part) for part in family.parts)})"
     )
 
@@ -187,22 +187,6 @@ def _unless_told(slo: Slo, pair: Pair) -> str:
     if pair.alert != _STEADILY:
         return ""
     return f"  unless on (namespace) last_over_time({_firing(slo, _FAST)}[{pair.short}])\n"
-
-
-def _unless_told_by_the_whole(pair: Pair, family: Family) -> str:
-    """Except an outage of all that is over, by what the whole says of its last five minutes.
-
-    A part of which most was bad remembers the last seconds for longer than the whole, which called for both.
-    """
-    whole = family.whole
-    if whole is None or pair.alert != _FAST:
-        return ""
-    return (
-        f"  unless on (namespace) (\n"
-        f"    last_over_time({_firing(whole, pair.alert)}[{pair.short}])\n"
-        f"    unless on (namespace) {whole.ratio_series(pair.short)} > {decimal_text(pair.threshold(whole.budget))}\n"
-        f"  )\n"
-    )
 
 
 def _unless_of_a_part(slo: Slo, pair: Pair, threshold: str, part: Slo) -> str:

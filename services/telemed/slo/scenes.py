@@ -120,7 +120,7 @@ def _remembered(slo: Slo) -> Iterator[Scene]:
     again = end + 24 * minute  # before the long pair has forgotten it
     course = [(_LEAD, Decimal(0)), (lasts, Decimal(1)), (again - end, Decimal(0)), (5 * minute, 20 * slo.budget)]
     checks = [_is(slo, "outage-remembered", "BurnsFast", (again + 4 * minute) * _SCRAPE, fires=True)]
-    checks += [_did_not_fire(slo, "outage-remembered", again, minutes=17)]
+    checks += [_did_not_fire(slo, "outage-remembered", again, minutes=15)]
     yield Scene("outage-remembered", [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course], checks)
 
 
@@ -159,7 +159,8 @@ def _part_burns(slo: Slo, part: Slo) -> Scene:
     rest = [_phase(scrapes, bad_ratio) for scrapes, bad_ratio in course]
     of_part = [Phase(_LEAD, _FEW), Phase(alone + both + again, bad=_FEW)]
     namespace, begins = f"{part.name}-burns", _LEAD + alone
-    expected = {begins - minute: False, begins + 2 * minute: True, begins + both - minute: True}
+    # Once the whole has called, it goes on for the part.
+    expected = {begins - minute: False, begins + 2 * minute: True, begins + both + again - minute: True}
     checks = [_is(slo, namespace, "BurnsFast", at * _SCRAPE, fires=fires) for at, fires in expected.items()]
     for at in (_LEAD + 2 * minute, begins + both + again - minute):
         checks += [_is(part, namespace, "BurnsFast", at * _SCRAPE, fires=True)]
@@ -237,8 +238,8 @@ def _young(slo: Slo) -> Iterator[Scene]:
     phases = [_phase(3 * minute), _phase(minute, Decimal(1))]
     phases += [_phase(_LEAD + _AFTER - 4 * minute, second.threshold(slo.budget) * 2)]
     # As it ends, when five minutes have forgotten it, while there is no hour, and when there is.
-    fast = {4: True, 4 + 5 + 4: False, 60 + 2: False}
-    steadily = {4: False, 4 + 5 + 4: False, 59: False, 60 + 2: True}
+    fast = {4: True, 4 + 5 + 5: False, 60 + 2: False}
+    steadily = {4: False, 4 + 5 + 5: False, 59: False, 60 + 2: True}
     checks = [_is(slo, namespace, "BurnsFast", 60 * at, fires=fires) for at, fires in fast.items()]
     checks += [_is(slo, namespace, "BurnsSteadily", 60 * at, fires=fires) for at, fires in steadily.items()]
     yield Scene(namespace, phases, checks)

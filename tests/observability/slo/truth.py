@@ -44,7 +44,7 @@ class Pair:
 
 FAST, STEADILY = Pair(3600, 300, 14.4, 5), Pair(6 * 3600, 1800, 6, 8, young=3600)
 # What burns fast is said for so long after it is over.
-KEPT = 120
+KEPT = 180
 P95_GUARD = Pair(3600, 300, 3, 18)
 
 
