@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 
 from tests.support.waiting import until
 from tests.twin.drills.drill import Drill
@@ -26,17 +27,26 @@ async def rolling_restart(scene: Scene) -> int:
 
 async def pod_killed(scene: Scene) -> int:
     """Kill one process of booking and one of consultation in the middle of requests, and a worker with them."""
-    hurt = 0
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         names = [f"{role}-{scene.random.randint(1, 2)}" for role in ("booking", "consultation", "worker")]
-        await scene.volley(_VOLLEY, under_way=_VOLLEY // 2)
-        watch = scene.caller.watch()
-        victims = await asyncio.gather(*(scene.twin.kill(name) for name in names))
+        async with _bookings_under_way(scene, wait_for_commits=attempt > 0):
+            watch = scene.caller.watch()
+            victims = await asyncio.gather(*(scene.twin.kill(name) for name in names))
         await scene.come_back(*victims)
-        hurt += watch.hurt
-        if hurt:
-            break
-    return hurt
+        if watch.hurt:
+            return watch.hurt
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _bookings_under_way(scene: Scene, *, wait_for_commits: bool) -> AsyncIterator[None]:
+    """Let many book: at any moment of it, or, as a client may learn late that most are done, before a commit is."""
+    if wait_for_commits:
+        async with scene.commits_waiting(_UNDER_WAY):
+            yield
+    else:
+        await scene.volley(_VOLLEY, under_way=_VOLLEY // 2)
+        yield
 
 
 async def primary_killed(scene: Scene) -> int:
