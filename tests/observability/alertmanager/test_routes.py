@@ -68,6 +68,12 @@ def test_what_burns_waits_for_what_makes_it_burn() -> None:
         assert _seconds(cause.rule["keep_firing_for"]) > _seconds("5m") + longest_kept
 
 
+def test_what_ended_while_it_was_held_back_is_news_again_soon() -> None:
+    """Alertmanager takes it for told until it would be said again, and the next outage of its kind for nothing new."""
+    (pages,) = (route for route in plain_routing().route.routes if route.receiver == "page")
+    assert [_seconds(route.repeat_interval) for route in (pages, *pages.routes)] == [600, 600]
+
+
 def test_what_explains_is_looked_for_as_often_as_what_burns() -> None:
     """Prometheus looks every minute if nothing is said: the cause would come after what it holds back."""
     explaining = {"TelemedPrimaryLost", "TelemedEventLoopsBlocked"}
