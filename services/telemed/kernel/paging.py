@@ -41,7 +41,7 @@ class Cursor:
 
     def encode(self) -> str:
         """Render the opaque text that clients send back."""
-        place = json.dumps([rfc3339(self.at), self.id.hex], separators=(",", ":"))
+        place = f'["{rfc3339(self.at)}","{self.id.hex}"]'
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     @classmethod
