@@ -8,12 +8,16 @@ import asyncpg
 from tests.support.clinic import doctor_card
 from tests.support.people import People, User
 
+from telemed.booking.doctors.schemas import DoctorCard
 from telemed.kernel.clock import ManualClock
 
 
 async def stored(owner: asyncpg.Connection, doctor: User) -> dict[str, Any]:
-    """Read the doctor's entry."""
-    return dict(await owner.fetchrow("SELECT * FROM booking.doctors WHERE id = $1", UUID(doctor.id)) or {})
+    """Read the doctor's entry; what search shows of it follows from the rest."""
+    entry = dict(await owner.fetchrow("SELECT * FROM booking.doctors WHERE id = $1", UUID(doctor.id)) or {})
+    fee = {"amount_minor": entry["fee_minor"], "currency": entry["fee_currency"]}
+    assert entry.pop("card") == DoctorCard.model_validate(entry | {"fee": fee}).model_dump_json()
+    return entry
 
 
 async def test_an_entry_is_stored_as_it_was_written(

@@ -13,6 +13,7 @@ STORED = {
     "auth.users.phone": {"phone"},
     "booking.appointments.reason": {"reason"},
     "booking.doctors.bio": {"bio"},
+    "booking.doctors.card": {"doctor_name", "specialization"},
     "booking.doctors.full_name": {"doctor_name"},
     "booking.doctors.registration_number": {"registration_number"},
     "booking.doctors.specialization": {"specialization"},
