@@ -135,7 +135,7 @@ async def test_search_is_told_of_the_specialization_that_the_slot_has_now(
     assert (await scene.book()).status_code == 201
 
     entry = (await elsewhere.fetch(page_key(query))).entry
-    assert entry is None or not entry.is_valid or entry.value.candidates == ()
+    assert entry is None or not entry.is_valid or entry.value.openings == ()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """Notes of slots that are gone lie in windows of five minutes: whichever holds one, it is found."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from tests.support.pages import page_of
 
 from telemed.booking.slots.keys import GONE_WINDOW, gone_key, page_key, scope_in, window_of
-from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
+from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.kernel.cache.aside import Entry
@@ -54,7 +54,7 @@ async def test_a_note_is_found_in_whichever_window_it_lies(
     for _ in range(1 + knows_words):
         before = await reader.fetch(key)
     assert (before.state is not None) is knows_words
-    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False, limit=20)
+    page = page_with(gone, left)
 
     await writer.write_gone([gone])
     reader_clock.advance(timedelta(seconds=read - loaded))
@@ -76,7 +76,7 @@ async def test_what_a_replica_had_not_heard_of_is_left_out(resources: Resources)
     key = page_key(SearchSlots(doctor_id=doctor_id))
     await shelf.fetch(key)
     await shelf.write_gone([gone])
-    page = SlotPage(tuple(candidate(one) for one in (gone, left)), has_more=False, limit=20)
+    page = page_with(gone, left)
 
     reader = SlotShelf(resources.cache, at(1), of_replicas(resources))
     before = await reader.fetch(key)
@@ -119,10 +119,10 @@ def of_replicas(resources: Resources) -> Reads:
     return Reads(resources.db, settings=settings, clock=resources.clock, metrics=resources.metrics)
 
 
-def candidate(opening: GoneSlot) -> Candidate:
-    name = opening_name(opening.slot_id, opening.version)
-    return Candidate(name, BOUNDARY + timedelta(days=1), json.dumps({"id": str(opening.slot_id)}))
+def page_with(*openings: GoneSlot) -> SlotPage:
+    slots = [(opening.slot_id, BOUNDARY + timedelta(days=1)) for opening in openings]
+    return page_of(slots, has_more=False, limit=20)
 
 
 def names(page: SlotPage) -> list[str]:
-    return [candidate.opening for candidate in page.candidates]
+    return list(page.openings)

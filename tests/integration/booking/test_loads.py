@@ -14,6 +14,7 @@ from tests.support.clinic import Clinic
 from tests.support.people import People
 from tests.support.waiting import until
 
+from telemed.booking.slots.cards import Found, found_in
 from telemed.booking.slots.loads import PageLoads
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.booking.slots.search import SlotSearch
@@ -151,9 +152,9 @@ async def test_a_replica_must_have_come_as_far_as_any_of_them_needs(
     """Who needs more than the others may not be shown less because of them."""
     loads, demanded = resources.part(SlotSearch)._loads, []
 
-    async def read_directly(_find: object, at_least: WalPosition | None) -> Served[list[list[Any]]]:
+    async def read_directly(_find: object, at_least: WalPosition | None) -> Served[list[Found]]:
         demanded.append(at_least)
-        return Served([[]] * 3, timedelta(seconds=3))
+        return Served([found_in(None)] * 3, timedelta(seconds=3))
 
     monkeypatch.setattr(resources.reads, "read_directly", read_directly)
     needs = [WalPosition(1, 7), None, WalPosition(1, 9)]

@@ -18,8 +18,9 @@ from tests.support.people import People
 from tests.support.settings import NOW
 
 from telemed.booking.slots import openings
-from telemed.booking.slots.openings import Opening, Openings, Question, Way, found_for
-from telemed.booking.slots.schemas import SearchSlots
+from telemed.booking.slots.cards import Found
+from telemed.booking.slots.openings import Openings, Question, Way, found_for
+from telemed.booking.slots.schemas import FoundSlot, SearchSlots
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
@@ -46,34 +47,42 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
     return chosen
 
 
-def may_be_shown(opening: Opening, wanted: SearchSlots, after: Cursor | None) -> bool:
+def may_be_shown(slot: FoundSlot, wanted: SearchSlots, after: Cursor | None) -> bool:
     """Say in Python what the filters mean."""
+    doctor = slot.doctor
     return (
-        wanted.doctor_id in {None, opening.doctor_id}
-        and wanted.specialization in {None, opening.specialization.lower()}
-        and (wanted.language is None or wanted.language in {language.lower() for language in opening.languages})
-        and (wanted.max_fee_minor is None or opening.fee_minor <= wanted.max_fee_minor)
-        and (wanted.starts_from is None or opening.starts_at >= wanted.starts_from)
-        and (wanted.starts_before is None or opening.starts_at < wanted.starts_before)
-        and (after is None or (opening.starts_at, opening.id) > (after.at, after.id))
+        wanted.doctor_id in {None, doctor.id}
+        and wanted.specialization in {None, doctor.specialization.lower()}
+        and (wanted.language is None or wanted.language in {language.lower() for language in doctor.languages})
+        and (wanted.max_fee_minor is None or doctor.fee.amount_minor <= wanted.max_fee_minor)
+        and (wanted.starts_from is None or slot.starts_at >= wanted.starts_from)
+        and (wanted.starts_before is None or slot.starts_at < wanted.starts_before)
+        and (after is None or (slot.starts_at, slot.id) > (after.at, after.id))
     )
 
 
-async def found(resources: Resources, now: datetime, after: Cursor | None = None, **filters: Any) -> list[Opening]:
+def shown(found: Found) -> list[FoundSlot]:
+    """Read what is shown of the slots that were found."""
+    slots = [FoundSlot.model_validate_json(card) for card in found.cards]
+    assert [opening.partition("/")[0] for opening in found.openings] == [slot.id.hex for slot in slots]
+    return slots
+
+
+async def found(resources: Resources, now: datetime, after: Cursor | None = None, **filters: Any) -> list[FoundSlot]:
     wanted = SearchSlots(**filters)
     # A limit beyond all that tests have made.
     search = partial(Openings().find, wanted=wanted, now=now, after=after, limit=10_000)
-    return await resources.db.read_directly(search)
+    return shown(await resources.db.read_directly(search))
 
 
-async def found_together(resources: Resources, question: Question) -> list[Opening]:
+async def found_together(resources: Resources, question: Question) -> list[FoundSlot]:
     """Ask it between others of its kind: one for its first two, and one for what begins in a hundred years."""
     statement, (begins_at, limit, *values) = question
     assert isinstance(begins_at, datetime)
     few = statement, (begins_at, 2, *values)
     none = statement, (begins_at + timedelta(days=36500), limit, *values)
     questions = [few, none, question, question]
-    answers = await resources.db.read_directly(partial(found_for, questions=questions))
+    answers = [shown(one) for one in await resources.db.read_directly(partial(found_for, questions=questions))]
     assert answers == [answers[2][:2], [], answers[3], answers[2]]
     return answers[2]
 
@@ -91,9 +100,9 @@ async def test_what_cannot_be_booked_any_more_is_not_found(
 
     for filters in ({}, {"specialization": field}, {"doctor_id": UUID(doctor.id)}, {"doctor_id": UUID(demoted.id)}):
         openings_of_both = [
-            str(opening.id)
-            for opening in await found(resources, clock.now(), **filters)
-            if opening.doctor_id in {UUID(doctor.id), UUID(demoted.id)}
+            str(slot.id)
+            for slot in await found(resources, clock.now(), **filters)
+            if slot.doctor.id in {UUID(doctor.id), UUID(demoted.id)}
         ]
         assert openings_of_both == ([] if filters.get("doctor_id") == UUID(demoted.id) else [second["id"]])
 
@@ -112,10 +121,10 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
         assert booked.status_code == 201
     await clinic.slots(await clinic.doctor(languages=["en"]), 4)
     everything = await found(resources, clock.now())
-    assert not {opening.id for opening in everything} & {UUID(booked.json()["slot_id"])}
-    (middle,) = (opening for opening in everything if opening.id == UUID(slots[1]["id"]))
+    assert not {slot.id for slot in everything} & {UUID(booked.json()["slot_id"])}
+    (middle,) = (slot for slot in everything if slot.id == UUID(slots[1]["id"]))
     values: dict[str, Any] = {
-        "doctor_id": middle.doctor_id,
+        "doctor_id": middle.doctor.id,
         "specialization": field.lower(),
         "language": "en",
         "max_fee_minor": 100,
@@ -129,11 +138,11 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
 
         seen = await found(resources, clock.now(), after, **{name: values[name] for name in names})
 
-        assert seen == [opening for opening in everything if may_be_shown(opening, wanted, after)], names
+        assert seen == [slot for slot in everything if may_be_shown(slot, wanted, after)], names
         asked = openings.asked(wanted, way, now=clock.now(), after=after, limit=10_000)
         assert await found_together(resources, asked) == seen, names
-    assert everything == sorted(everything, key=lambda opening: (opening.starts_at, opening.id))
-    assert len({opening.id for opening in everything}) == len(everything)
+    assert everything == sorted(everything, key=lambda slot: (slot.starts_at, slot.id))
+    assert len({slot.id for slot in everything}) == len(everything)
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,23 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.support.pages import page_of
 
 from telemed.booking.slots import stored
-from telemed.booking.slots.pages import Candidate, SlotPage, opening_name
 from telemed.kernel.cache.aside import Entry
 
 AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
-CANDIDATES = tuple(
-    Candidate(opening_name(UUID(int=number), 3), AT + timedelta(hours=number), json.dumps({"id": number}))
-    for number in (1, 2)
-)
-RAW = stored.written("key", "word", Entry(SlotPage(CANDIDATES, has_more=True, limit=20), AT))
-HEAD, *CARDS = RAW.split("\n")
+SLOTS = [(UUID(int=number), AT + timedelta(hours=number)) for number in (1, 2)]
+PAGE = page_of(SLOTS, has_more=True, limit=20, version=3)
+EMPTY = page_of([], has_more=False, limit=20)
+RAW = stored.written("key", "word", Entry(PAGE, AT))
+HEAD, NAMES, *CARDS = RAW.split("\n")
 
 
 def test_is_read_as_it_was_written() -> None:
-    """Page, instant and generation."""
-    assert stored.read(RAW.encode(), "key") == (SlotPage(CANDIDATES, has_more=True, limit=20), AT, "word")
+    """Page, instant and generation; also a page without slots."""
+    assert stored.read(RAW.encode(), "key") == (PAGE, AT, "word")
+    assert stored.read(stored.written("key", "word", Entry(EMPTY, AT)).encode(), "key") == (EMPTY, AT, "word")
 
 
 def test_of_another_key_it_is_not_the_page() -> None:
@@ -34,10 +34,6 @@ def test_of_another_key_it_is_not_the_page() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"candidates": ["not-an-opening 2026-11-28T09:00:00Z"] * 2},
-        {"candidates": [CANDIDATES[0].opening + " yesterday"] * 2},
-        {"candidates": []},
-        {"candidates": None},
         {"loaded_at": 5},
         {"loaded_at": "now"},
         {"limit": None},
@@ -45,10 +41,29 @@ def test_of_another_key_it_is_not_the_page() -> None:
     ids=str,
 )
 def test_what_has_another_form_is_no_page(change: dict[str, Any]) -> None:
-    """A head of which anything is wrong, or that has not as many slots as there are lines."""
+    """A head of which anything is wrong."""
     head = json.dumps(json.loads(HEAD) | change)
     with pytest.raises(stored.NotThePage, match="not a page"):
-        stored.read("\n".join((head, *CARDS)).encode(), "key")
+        stored.read("\n".join((head, NAMES, *CARDS)).encode(), "key")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [NAMES.replace("/", "-"), *CARDS],
+        [NAMES.upper().replace("/", "/x"), *CARDS],
+        [NAMES.split()[0], *CARDS],
+        [NAMES, CARDS[0]],
+        [NAMES, *CARDS, ""],
+        [NAMES, CARDS[0], "{}"],
+        [NAMES, CARDS[0], CARDS[1].replace("-28T", "-31T")],
+    ],
+    ids=range(7),
+)
+def test_what_is_below_the_head_is_looked_at(lines: list[str]) -> None:
+    """Names that are none, not as many as there are slots, and slots that begin at no time."""
+    with pytest.raises(stored.NotThePage, match="not a page"):
+        stored.read("\n".join((HEAD, *lines)).encode(), "key")
 
 
 @pytest.mark.parametrize("raw", [b"", b"5", b"[]", b"{}", b"\xff", b"[" * 100_000, HEAD.encode()], ids=range(7))

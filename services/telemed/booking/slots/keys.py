@@ -10,7 +10,7 @@ from uuid import UUID
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.text import lowered
 
-_SCHEMA = 4  # of the stored pages; raise it when their form changes
+_SCHEMA = 5  # of the stored pages; raise it when their form changes
 # Longer than a page lives (240 s by default) plus the time to load one, so that no page outlives a note about it.
 GONE_WINDOW = timedelta(seconds=300)
 

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from telemed.booking.slots.cards import candidates
-from telemed.booking.slots.openings import Opening, Openings, Question, Way, asked, found_for
+from telemed.booking.slots.cards import Found
+from telemed.booking.slots.openings import Openings, Question, Way, asked, found_for
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Loaded
@@ -45,7 +45,7 @@ class PageLoads:
         self._free = asyncio.Semaphore(self.at_once)
         self._wait_at_most_seconds = resources.settings.database_pool_timeout_seconds
         # By statement, of which there are as many as combinations of filters: a slow kind holds up only its own.
-        self._together: dict[str, Gathering[_Asked, Served[list[Opening]]]] = {}
+        self._together: dict[str, Gathering[_Asked, Served[Found]]] = {}
 
     async def load(
         self, query: SearchSlots, *, after: Cursor | None, spare: int, at_least: WalPosition | None
@@ -66,17 +66,19 @@ class PageLoads:
             find = partial(self._openings.find, wanted=query, now=now, after=after, limit=wanted + 1)
             served = await self._read(find, at_least)
         found = served.value
-        page = SlotPage(candidates(found[:wanted]), has_more=len(found) > wanted, limit=query.limit)
+        page = SlotPage(
+            found.openings[:wanted], found.cards[:wanted], has_more=len(found.openings) > wanted, limit=query.limit
+        )
         return Loaded(page, served.age)
 
-    def _gathering(self, question: Question) -> Gathering[_Asked, Served[list[Opening]]]:
+    def _gathering(self, question: Question) -> Gathering[_Asked, Served[Found]]:
         statement = question[0]
         gathering = self._together.get(statement)
         if gathering is None:
             gathering = self._together[statement] = Gathering(self._find, at_once=_PAGES_AT_ONCE)
         return gathering
 
-    async def _find(self, many: Sequence[_Asked]) -> list[Served[list[Opening]]]:
+    async def _find(self, many: Sequence[_Asked]) -> list[Served[Found]]:
         questions = [one.question for one in many]
         at_least = furthest(one.at_least for one in many if one.at_least is not None)
         served = await self._read(lambda direct: found_for(direct, questions), at_least)

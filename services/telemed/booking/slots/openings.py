@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
-from typing import NamedTuple
-from uuid import UUID
 
+from telemed.booking.slots.cards import Found, found_in, lines_of
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.direct import Direct
 from telemed.kernel.paging import Cursor
@@ -26,8 +25,7 @@ _MANY = 1000
 # A clinic's doctors change over weeks; a count costs a tenth of a search.
 _COUNTED_FOR = timedelta(minutes=1)
 _COUNTS_KEPT = 1000
-_DOCTOR = "d.full_name, d.specialization, d.languages, d.fee_minor, d.fee_currency"
-_COLUMNS = f"s.id, s.version, s.starts_at, s.ends_at, d.id AS doctor_id, {_DOCTOR}"
+_COLUMNS = "s.id, s.version, s.starts_at, s.ends_at, d.card"
 # That is auth's to say, and holds at once; what `doctors/queries.py` has as EXISTS. That would become one more join to
 # plan, which happens for every search: a third of what it costs the server. Index alone: users_doctors.
 _IS_DOCTOR = "(SELECT true FROM auth.people AS p WHERE p.id = d.id AND p.role = 'doctor')"
@@ -38,21 +36,6 @@ _TICK = timedelta(microseconds=1)  # PostgreSQL's; a slot that begins now has be
 _Condition = tuple[str, tuple[object, ...]]
 Question = tuple[str, tuple[object, ...]]  # a statement and its values
 _VALUE = re.compile(r"\$(\d+)::(\w+)")  # where a value goes in a statement, and of what type it is
-
-
-class Opening(NamedTuple):
-    """An open slot with what is shown of its doctor; fields as the statements have their columns."""
-
-    id: UUID
-    version: int
-    starts_at: datetime
-    ends_at: datetime
-    doctor_id: UUID
-    full_name: str
-    specialization: str
-    languages: list[str]
-    fee_minor: int
-    fee_currency: str
 
 
 class Way(Enum):
@@ -71,7 +54,7 @@ class Openings:
 
     async def find(
         self, direct: Direct, wanted: SearchSlots, *, now: datetime, after: Cursor | None, limit: int
-    ) -> list[Opening]:
+    ) -> Found:
         """Give them in the order of time. Index: slots_search_by_time, _by_specialization or _by_doctor."""
         way = self.known_way(wanted, now=now) or await self._counted(direct, wanted, now)
         (found,) = await found_for(direct, [asked(wanted, way, now=now, after=after, limit=limit)])
@@ -108,16 +91,14 @@ def _way_for(matching: int, *, by_index: bool) -> Way:
     return Way.BY_SET if matching <= _MANY and by_index else Way.BY_TIME
 
 
-async def found_for(direct: Direct, questions: "Sequence[Question]") -> list[list[Opening]]:
+async def found_for(direct: Direct, questions: "Sequence[Question]") -> list[Found]:
     """Give what is found for each of these, in their order; all have the same statement."""
     statement, values = questions[0]
     if len(questions) == 1:
-        return [[Opening(*row) for row in await direct.rows(statement, *values)]]
+        return [found_in((await direct.look(statement, *values))[0])]
     lists = map(list, zip(*(values for _, values in questions), strict=True))
-    found: list[list[Opening]] = [[] for _ in questions]
-    for row in await direct.rows(for_many(statement), *lists):
-        found[row[0] - 1].append(Opening(*row[1:]))
-    return found
+    found = {place: found_in(lines) for place, lines in await direct.rows(for_many(statement), *lists)}
+    return [found[place] for place in range(1, len(questions) + 1)]
 
 
 def asked(wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int) -> "Question":
@@ -179,7 +160,11 @@ def statement_for(way: Way, of_slots: tuple[str, ...], of_doctors: tuple[str, ..
             ("d.is_listed", *of_doctors),
         )
     )
-    return {Way.BY_TIME: _by_time, Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](slots, doctors)
+    slots_found = {Way.BY_TIME: _by_time, Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](slots, doctors)
+    # One value, whatever is found. They come in that order already: to say so costs nothing.
+    return f"""
+    SELECT string_agg({lines_of("f")}, chr(10) ORDER BY f.starts_at, f.id) AS lines FROM ({slots_found}) AS f
+    """  # noqa: S608 - as above
 
 
 @lru_cache(maxsize=256)
@@ -225,7 +210,7 @@ def _by_set(slots: str, doctors: str) -> str:
 
 def _by_doctor(slots: str, doctors: str) -> str:
     return f"""
-    WITH few AS MATERIALIZED (SELECT d.id, {_DOCTOR} FROM booking.doctors AS d WHERE {doctors})
+    WITH few AS MATERIALIZED (SELECT d.id, d.card FROM booking.doctors AS d WHERE {doctors})
     SELECT {_COLUMNS}
     FROM few AS d
     CROSS JOIN LATERAL (SELECT s.* FROM booking.slots AS s WHERE s.doctor_id = d.id AND {slots} {_PAGE}) AS s

@@ -23,8 +23,8 @@ from telemed.kernel.cache.gathered import Gathered, Values
 from telemed.kernel.resources import Resources
 
 _ROOM_BYTES = 64 * 2**20
-# What a kept page takes beside the bytes of its answer: its candidates, a few hundred bytes each, and their JSON.
-_CANDIDATE_BYTES = 700
+# What a kept page takes beside the bytes of its answer: the JSON of each of its slots, and the name.
+_SLOT_BYTES = 600
 _MAX_QUERY_BYTES = 512  # longer ones are rare, and would let somebody fill the memory with keys
 # Of a page that is due to be refreshed: so often does one request take the ordinary way, which sees to it. The second
 # one finds the new page, unless loading is slow.
@@ -51,7 +51,7 @@ class Answer:
     @property
     def size_bytes(self) -> int:
         """Estimate the memory that it takes."""
-        return len(self.asked) + len(self.body) + _CANDIDATE_BYTES * len(self.page.candidates)
+        return len(self.asked) + len(self.body) + _SLOT_BYTES * len(self.page)
 
 
 class Recall:
@@ -111,7 +111,7 @@ class Recall:
     def keep(self, asked: bytes, query: SearchSlots, page: SlotPage, body: bytes, *, doings: int) -> None:
         """Remember what a page from the shelf was rendered to; *doings* were counted before it was looked at."""
         standing = page.standing
-        if standing is None or not page.candidates or len(asked) > _MAX_QUERY_BYTES:
+        if standing is None or not len(page) or len(asked) > _MAX_QUERY_BYTES:
             return
         key = page_key(query)
         self._remember(
@@ -124,9 +124,7 @@ class Recall:
                 state=standing.state,
                 doings=doings,
                 loaded_at=standing.loaded_at,
-                valid_until=min(
-                    standing.loaded_at + self._fresh_for, page.candidates[0].starts_at, window_ends_at(standing.window)
-                ),
+                valid_until=min(standing.loaded_at + self._fresh_for, page.begins_at, window_ends_at(standing.window)),
                 # Never at once: of an old page that is answered while it is refreshed, each request would come back.
                 refresh_from=max(self._refresh_due_at(key, standing.loaded_at), self._clock.now() + _TRIES_EVERY),
             )
@@ -157,7 +155,7 @@ class Recall:
         doings = self._shelf.doings
         try:
             page = await self._shelf.judge_again(answer.page_key, answer.page, state)
-            if page is not None and page.candidates and self._may_still_be_given(answer):
+            if page is not None and len(page) and self._may_still_be_given(answer):
                 body = page.render()
                 # Until when it may be given stays: what is left begins no earlier than what was there.
                 self._remember(replace(answer, page=page, body=body, state=state, doings=doings))

@@ -228,7 +228,7 @@ class SlotShelf:
 
     def hide_gone_here(self, page: SlotPage) -> SlotPage:
         """Leave out what this process knows to be gone; for pages that did not pass `fetch`."""
-        return page.without(self._gone_here, now=self._clock.now())
+        return page.without(self._gone_here.keys(), now=self._clock.now())
 
     async def required(self, key: str, before: Lookup[SlotPage] | None) -> WalPosition | None:
         """Say how far a replica must have come for a load after this look-up; None where there are no replicas.
@@ -270,7 +270,7 @@ class SlotShelf:
         first: Command | None = None,
     ) -> "_Notes":
         """Read what is noted of the page; *first* is what Redis is to do before, in the same question."""
-        openings = [candidate.opening for candidate in page.candidates]
+        openings = page.openings
         if not openings and first is None:
             return _Notes(set(), frozenset())
         # What was noted before *since* is not in the page, unless a replica had not heard of it.

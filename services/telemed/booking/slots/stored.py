@@ -1,4 +1,4 @@
-"""The form in which a page lies in Redis: a head of JSON, and below it what is shown, a slot to a line. Pure.
+"""The form in which a page lies in Redis: a head of JSON, the names of its openings, and a slot to a line. Pure.
 
 JSON within JSON would cost the most of all that keeping a page does.
 """
@@ -8,11 +8,11 @@ import re
 from datetime import datetime
 from typing import NamedTuple
 
-from telemed.booking.slots.pages import Candidate, SlotPage
+from telemed.booking.slots.cards import starts_at
+from telemed.booking.slots.pages import SlotPage
 from telemed.kernel.cache.aside import Entry
-from telemed.kernel.text import rfc3339
 
-_OPENING = re.compile(r"[0-9a-f]{32}/[0-9]+")
+_OPENINGS = re.compile(r"(?:[0-9a-f]{32}/[0-9]+ ?)*")
 
 
 class StoredPage(NamedTuple):
@@ -35,9 +35,8 @@ def written(key: str, generation: str, entry: Entry[SlotPage]) -> str:
         "loaded_at": entry.loaded_at.isoformat(),
         "has_more": entry.value.has_more,
         "limit": entry.value.limit,
-        "candidates": [f"{c.opening} {rfc3339(c.starts_at)}" for c in entry.value.candidates],
     }
-    return "\n".join((json.dumps(head), *(c.json for c in entry.value.candidates)))
+    return "\n".join((json.dumps(head), " ".join(entry.value.openings), *entry.value.cards))
 
 
 def read(raw: bytes, key: str) -> StoredPage:
@@ -47,14 +46,10 @@ def read(raw: bytes, key: str) -> StoredPage:
         NotThePage: it is another key's (clients of Redis have mixed up replies), or no page at all.
     """
     try:
-        head, *cards = raw.decode().split("\n")
+        head, names, *cards = raw.decode().split("\n")
         known = json.loads(head)
         name = known["key"]
-        page = SlotPage(
-            tuple(_candidate(named, card) for named, card in zip(known["candidates"], cards, strict=True)),
-            bool(known["has_more"]),
-            int(known["limit"]),
-        )
+        page = SlotPage(*_slots(names, cards), bool(known["has_more"]), int(known["limit"]))
         stored = StoredPage(page, datetime.fromisoformat(known["loaded_at"]), str(known["generation"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise NotThePage("not a page") from error
@@ -63,8 +58,10 @@ def read(raw: bytes, key: str) -> StoredPage:
     return stored
 
 
-def _candidate(named: str, card: str) -> Candidate:
-    opening, _, starts_at = named.partition(" ")
-    if not _OPENING.fullmatch(opening):
-        raise ValueError("not an opening")
-    return Candidate(opening, datetime.fromisoformat(starts_at), card)
+def _slots(names: str, cards: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    openings = tuple(names.split())
+    if not _OPENINGS.fullmatch(names) or len(openings) != len(cards):
+        raise ValueError("not as many openings as slots")
+    for card in cards:
+        starts_at(card)
+    return openings, tuple(cards)
