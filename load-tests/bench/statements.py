@@ -25,6 +25,7 @@ _ENTRY = re.compile(
 )
 _STATEMENT = re.compile(r"(?:statement|execute [^:]+): (.*)", re.DOTALL)
 _VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _PLACE = re.compile(r"\$(\d+)")
 _WARM_UPS = 3
 _FRESH = 0x100  # kinds of ids that are nothing else's
@@ -130,7 +131,8 @@ async def script(
                 _expression(place * 32 + number, type_, mine, theirs, samples[0].known)
                 for number, (type_, mine, theirs) in enumerate(zip(types, first.values, second.values, strict=True))
             ]
-            lines.append(_PLACE.sub(lambda found, values=values: values[int(found[1]) - 1], first.text) + ";")  # type: ignore[misc]
+            text = _readable(first.text)
+            lines.append(_PLACE.sub(lambda found, values=values: values[int(found[1]) - 1], text) + ";")  # type: ignore[misc]
     finally:
         await connection.close()
     return "\n".join(lines) + "\n"
@@ -160,6 +162,11 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
+
+
+def _readable(statement: str) -> str:
+    """Write a statement's own literals as `quoted` does."""
+    return _LITERAL.sub(lambda found: quoted(found[1].replace("''", "'")) if ":" in found[1] else found[0], statement)
 
 
 def quoted(text: str) -> str:
