@@ -22,6 +22,7 @@ from telemed.booking.slots.shelf import GoneSlot, SlotShelf
 from telemed.kernel.cache import aside
 from telemed.kernel.cache.client import CacheUnavailable
 from telemed.kernel.clock import ManualClock
+from telemed.kernel.http.admission import held_place
 from telemed.kernel.http.app import at_the_edge, build_api
 from telemed.kernel.http.server import constraint_problems, opened
 from telemed.kernel.resources import Resources, open_resources
@@ -313,6 +314,74 @@ async def test_who_is_refused_is_told_the_same_on_both_ways(
     assert app.refused == 1
     assert [later - before for before, later in zip(counts[0], counts[1], strict=True)] == [1, 1, 1]
     assert [later - before for before, later in zip(counts[1], counts[2], strict=True)] == [1, 1, 1]
+
+
+async def test_of_those_who_come_at_once_only_as_many_are_let_in_as_there_is_room(
+    app: BehindExpress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is let in counts from then on, and not when the task begins that serves it: that is after all have come."""
+    monkeypatch.setattr(SlotSearch, "room", lambda _: 2)
+    come = [Comer() for _ in range(4)]
+    express = app.edge.express
+    assert express is not None
+
+    assert [express.begin(one.scope, one) for one in come] == [False, False, True, True]
+    assert [one.status for one in come] == [None, None, 503, 503]
+
+    for one in come[:2]:
+        place = held_place(one.scope)
+        assert place is not None
+        assert place.take() is None, "it is taken already"
+        place.free()
+        place.free()
+    others = [Comer() for _ in range(3)]
+    assert [express.begin(one.scope, one) for one in others] == [False, False, True], "it is given back once"
+    for one in others[:2]:
+        held_place(one.scope).free()  # type: ignore[union-attr]  # they were let in
+
+
+async def test_who_is_let_in_and_must_take_the_ordinary_way_keeps_the_place(
+    app: BehindExpress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When Redis is lost, all whose answers it was to confirm take that way at once."""
+    monkeypatch.setattr(SlotSearch, "room", lambda _: 1)
+    monkeypatch.setattr(SlotSearch, "known", lambda _self, _asked: lambda then: then(None))
+    express, first, second = app.edge.express, Comer(), Comer()
+    assert express is not None
+
+    assert express.begin(first.scope, first)
+    assert express.begin(second.scope, second)
+
+    assert (first.takes_ordinary_way, first.status) == (True, None)
+    assert (second.takes_ordinary_way, second.status) == (False, 503)
+    held_place(first.scope).free()  # type: ignore[union-attr]  # it was let in
+
+
+class Comer:
+    """A search that nobody has asked for before, on a connection of its own."""
+
+    is_gone = False
+
+    def __init__(self) -> None:
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "method": "GET",
+            "path": "/booking/slots/search",
+            "query_string": b"limit=3",
+            "headers": [],
+        }
+        self.status: int | None = None
+        self.takes_ordinary_way = False
+
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        """Note the answer."""
+        assert head
+        assert body
+        self.status = status
+
+    def take_ordinary_way(self) -> None:
+        """Note that the short way leads nowhere."""
+        self.takes_ordinary_way = True
 
 
 def counted_refusals(resources: Resources, reason: str) -> tuple[float, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from starlette.types import Scope
+
 from telemed.kernel.priority import Priority
 from telemed.kernel.problems import Overloaded
 from telemed.kernel.telemetry.metrics import Metrics
@@ -22,6 +24,7 @@ EXPORTS_AT_ONCE = 4
 # How late the event loop may be. A quarter of a second alone breaks the promise for reads (p95 below 0.2 s); at a
 # second every request takes several, and at two (health.py) the process is not ready any more.
 LATENESS_SECONDS = {Priority.NORMAL: 1.0, Priority.BROWSING: 0.25, Priority.EXPORT: 0.25}
+_HELD = "telemed.place"  # where a request has it that was given one before it began
 # When to come back, from and to: spread, so that those who were refused together do not return together; later for
 # those who can wait.
 COME_BACK_SECONDS = {
@@ -50,6 +53,11 @@ class Admission:
     def place(self, priority: Priority, *, room: int | None = None) -> "Place":
         """Give a place, not taken yet; *room* says how many of this priority there may be, if fewer than ever."""
         return Place(self, priority, room)
+
+    def hold(self, scope: Scope, priority: Priority) -> None:
+        """Take a place for a request that is let in and begins a little later, so that it counts from now on."""
+        place = scope[_HELD] = Place(self, priority, None)
+        place.hold()
 
     def refusal(self, priority: Priority, room: int | None = None) -> Overloaded | None:
         """Say why one more of this priority is not let in, if it is not."""
@@ -81,6 +89,12 @@ class Admission:
         return None
 
 
+def held_place(scope: Scope) -> "Place | None":
+    """Give the place that was taken for the request beforehand, if there is one."""
+    place: Place | None = scope.get(_HELD)
+    return place
+
+
 class Place:
     """One request's place. Taken once everything of the request is there: who drips a body in holds up nobody."""
 
@@ -92,16 +106,22 @@ class Place:
         self._room = room
         self._is_taken = False
 
+    def hold(self) -> None:
+        """Take the place; whoever calls has asked whether there is one."""
+        self._is_taken = True
+        self._admission.move(self._priority, 1)
+
     def refusal(self) -> Overloaded | None:
         """Say whether the place could not be taken now; for a request whose body is still to be read."""
         return self._admission.refusal(self._priority, self._room)
 
     def take(self) -> Overloaded | None:
-        """Take the place, or say why not."""
+        """Take the place, or say why not; one that is held already is taken."""
+        if self._is_taken:
+            return None
         refusal = self._admission.refusal(self._priority, self._room)
         if refusal is None:
-            self._is_taken = True
-            self._admission.move(self._priority, 1)
+            self.hold()
         return refusal
 
     def free(self) -> None:

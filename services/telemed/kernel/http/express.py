@@ -100,6 +100,8 @@ class Express:
         is_refused = self.admission.is_closed_to(route.priority, memory.room())
         recalled = memory.known(scope["query_string"]) if not is_refused else None
         if recalled is None and not is_refused:
+            # From now on, and not when its task begins: of what comes at once, all would find the same room.
+            self.admission.hold(scope, route.priority)
             return False
         headers = _read(scope["headers"])
         if headers is None:
@@ -108,7 +110,7 @@ class Express:
         trace = begin_trace(traceparent=traceparent, request_id=request_id, decide=self.tracing.decide)
         traffic = traffic_label(user_agent)
         if recalled is not None:
-            recalled(_Ride(self, carrier, trace, route, traffic, scope.get("scheme", "http")).arrive)
+            recalled(_Ride(self, carrier, trace, route, traffic, scope).arrive)
             return True
         refusal = self.admission.refusal(route.priority, memory.room())
         if refusal is None:
@@ -129,17 +131,17 @@ class Express:
 class _Ride:
     """One request on the short way. Nothing waits for it: it is called when its answer is there."""
 
-    __slots__ = ("_carrier", "_express", "_route", "_scheme", "_started", "_trace", "_traffic")
+    __slots__ = ("_carrier", "_express", "_route", "_scope", "_started", "_trace", "_traffic")
 
     def __init__(
-        self, express: Express, carrier: Carrier, trace: Trace, route: KnownRoute, traffic: str, scheme: str
+        self, express: Express, carrier: Carrier, trace: Trace, route: KnownRoute, traffic: str, scope: Scope
     ) -> None:
         self._express = express
         self._carrier = carrier
         self._trace = trace
         self._route = route
         self._traffic = traffic
-        self._scheme = scheme
+        self._scope = scope
         self._started = time.perf_counter()
         express.admission.move(route.priority, 1)
 
@@ -149,6 +151,7 @@ class _Ride:
         if self._carrier.is_gone:
             self._record(CLIENT_GONE, "request.abandoned")
         elif body is None:
+            self._express.admission.hold(self._scope, self._route.priority)
             self._carrier.take_ordinary_way()
         else:
             request_id = self._trace.request_id.encode()
@@ -157,8 +160,8 @@ class _Ride:
 
     def _record(self, status: str, event: str) -> None:
         seconds = time.perf_counter() - self._started
-        template, trace = self._route.template, self._trace
-        answered = answered_now(event, trace, _METHOD, template, status, self._scheme, seconds)
+        template, trace, scheme = self._route.template, self._trace, self._scope.get("scheme", "http")
+        answered = answered_now(event, trace, _METHOD, template, status, scheme, seconds)
         # A trace only of what is sampled: nothing here can fail or be slow without taking the ordinary way. Of one span
         # only: the question to Redis was asked for many.
         is_kept = trace.sampled and self._express.tracing.keep(answered)

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telemed.kernel.deadline import Deadline, current_deadline
-from telemed.kernel.http.admission import Admission, Place
+from telemed.kernel.http.admission import Admission, Place, held_place
 from telemed.kernel.http.deadlines import Countdown, Deadlines
 from telemed.kernel.http.exchange import Exchange
 from telemed.kernel.http.express import Express, Memory
@@ -111,7 +111,7 @@ class Edge:
     async def _admit(self, scope: Scope, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         route = self._routes.find(scope["method"], scope["path"])
         traffic = traffic_label(headers.get(b"user-agent"))
-        place = self._admission.place(route.priority, room=self._room(scope))
+        place = held_place(scope) or self._admission.place(route.priority, room=self._room(scope))
         refusal = place.refusal() if exchange.waits_for_body else place.take()
         if refusal is not None:
             # Counted, but not logged: a line costs more than the refusal, and they come in thousands.

@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from telemed.kernel.http.admission import held_place
 from telemed.kernel.http.express import Express
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.problems import MalformedRequest, Problem, RequestHeadersTooLarge
@@ -194,6 +195,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
+        scope: Any = cycle.scope  # as above
+        place = held_place(scope)
+        if place is not None:
+            # The edge gives it back, unless the task is cancelled before it gets there.
+            task.add_done_callback(lambda _: place.free())
 
     def on_response_complete(self) -> None:
         """Note when the connection became quiet."""
