@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from telemed.kernel.problems import PayloadTooLarge, Problem, RequestTimeout
@@ -21,6 +23,23 @@ COMMON_HEADERS = [
     (b"strict-transport-security", b"max-age=31536000"),
     (b"cache-control", b"no-store"),
 ]
+
+
+# Where the scope of a request has the way back for a response in one piece, if the server gives one.
+CARRIER = "telemed.carrier"
+
+
+class WholeCarrier(Protocol):
+    """The connection on which a request came."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether a response may go out in one piece, and the connection stays open after it."""
+        ...
+
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        """Send a complete response; *head* are its header lines."""
+        ...
 
 
 class Exchange:
@@ -106,6 +125,20 @@ class Exchange:
         """Pass on what the application answers, with the headers that every response carries."""
         if not self._is_taken_over:
             await self._pass_on(message)
+
+    async def answer(self, response: Response) -> None:
+        """Send what the application answers, in one piece if that can be: two take twice as many system calls."""
+        carrier: WholeCarrier | None = self._scope.get(CARRIER)
+        is_whole = type(response) is Response and response.background is None
+        if carrier is None or not (is_whole and carrier.is_idle) or self._is_taken_over or self.closes_connection():
+            await response(self._scope, self.receive, self.send)
+            return
+        headers = self._with_common(response.raw_headers)
+        head = b"".join([b"%s: %s\r\n" % line for line in headers])
+        if not head.count(b"\r") == head.count(b"\n") == len(headers):
+            raise ValueError("a header breaks its line")
+        self.status, self.is_complete = response.status_code, True
+        carrier.deliver(response.status_code, head, bytes(response.body))
 
     async def take_over(self, message: Message) -> None:
         """Answer in the application's place; what it still says goes nowhere."""

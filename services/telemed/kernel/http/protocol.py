@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from telemed.kernel.http.admission import held_place
+from telemed.kernel.http.exchange import CARRIER
 from telemed.kernel.http.express import Express
 from telemed.kernel.http.problem_responses import problem_response
 from telemed.kernel.problems import MalformedRequest, Problem, RequestHeadersTooLarge
@@ -31,7 +32,10 @@ class Because(Enum):
 
 
 class _Carrier:
-    """The way back for a request on the short way; leaves the connection as uvicorn leaves it after a response."""
+    """The way back for a complete response, in one piece; leaves the connection as uvicorn leaves it after one.
+
+    uvicorn writes head and body one after the other, each with a system call of its own.
+    """
 
     __slots__ = ("_app", "_cycle", "_protocol")
 
@@ -45,12 +49,20 @@ class _Carrier:
         """Tell whether nobody is there to be answered."""
         return self._cycle.disconnected or self._cycle.transport.is_closing()
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether a response may go out in one piece, and the connection stays open after it."""
+        cycle = self._cycle
+        is_free = not (cycle.response_started or cycle.disconnected or self._protocol.flow.write_paused)
+        return is_free and cycle.keep_alive and not cycle.transport.is_closing()
+
     def deliver(self, status: int, head: bytes, body: bytes) -> None:
         """Send a complete response; *head* are its header lines."""
         cycle = self._cycle
         own = b"".join([b"%s: %s\r\n" % header for header in cycle.default_headers])  # the date
         cycle.transport.write(b"".join((STATUS_LINE[status], own, head, b"\r\n", body)))
         cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()  # whoever waits for the client to leave
         if not cycle.keep_alive:  # the server has begun to end meanwhile
             cycle.transport.close()
         cycle.on_response()
@@ -187,7 +199,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # A client that does not read what it was sent, or whose connection is to end, is no case for haste.
         may_be_short = cycle.keep_alive and not self.flow.write_paused
         scope: Any = cycle.scope  # a mutable dictionary, as ASGI has it; uvicorn types it more narrowly
-        if self._express is None or not may_be_short or not self._express.begin(scope, _Carrier(self, cycle, app)):
+        carrier = scope[CARRIER] = _Carrier(self, cycle, app)
+        if self._express is None or not may_be_short or not self._express.begin(scope, carrier):
             self.start_task(cycle, app)
 
     def start_task(self, cycle: RequestResponseCycle, app: Any) -> None:

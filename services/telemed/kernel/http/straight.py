@@ -96,7 +96,7 @@ class _Endpoint:
             response = await self._function(work=begin(), **given)
         except Problem as problem:
             response = await self._answer(request, problem)
-        await response(scope, exchange.receive, exchange.send)
+        await exchange.answer(response)
 
 
 class StraightWrite:
