@@ -199,16 +199,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # A client that does not read what it was sent, or whose connection is to end, is no case for haste.
         may_be_short = cycle.keep_alive and not self.flow.write_paused
         scope: Any = cycle.scope  # a mutable dictionary, as ASGI has it; uvicorn types it more narrowly
-        carrier = scope[CARRIER] = _Carrier(self, cycle, app)
-        if self._express is None or not may_be_short or not self._express.begin(scope, carrier):
+        if self._express is None or not may_be_short or not self._express.begin(scope, _Carrier(self, cycle, app)):
             self.start_task(cycle, app)
 
     def start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve the request as uvicorn does, and know by which task."""
+        scope: Any = cycle.scope  # as above
+        scope[CARRIER] = _Carrier(self, cycle, app)
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
-        scope: Any = cycle.scope  # as above
         place = held_place(scope)
         if place is not None:
             # The edge gives it back, unless the task is cancelled before it gets there.
