@@ -1,6 +1,6 @@
 """Reading statements from the server's log, and writing them as a script."""
 
-from bench.statements import Statement, _expression, parsed, quoted
+from bench.statements import Statement, _expression, _readable, parsed, quoted
 
 LOG = """\
 2026-11-27 04:00:00.100 UTC [71] LOG:  statement: BEGIN;
@@ -42,3 +42,10 @@ def test_a_value_is_written_by_what_is_known_of_it() -> None:
 def test_a_literal_holds_nothing_that_pgbench_takes_for_a_variable() -> None:
     """JSON is full of colons."""
     assert quoted('{"a":null, "b\\n": "it\'s"}') == 'E\'{"a"\\x3Anull, "b\\\\n"\\x3A "it\'\'s"}\''
+
+
+def test_a_statement_keeps_what_its_own_literals_say() -> None:
+    """Those with a colon are written otherwise, and mean the same; what is no literal stays as it is."""
+    statement = "SELECT 'it''s \"at\":\n', 'none', now()::text"
+
+    assert _readable(statement) == "SELECT E'it''s \"at\"\\x3A\n', 'none', now()::text"

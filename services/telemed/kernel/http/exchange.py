@@ -23,8 +23,6 @@ COMMON_HEADERS = [
     (b"strict-transport-security", b"max-age=31536000"),
     (b"cache-control", b"no-store"),
 ]
-
-
 # Where the scope of a request has the way back for a response in one piece, if the server gives one. It is taken out:
 # the carrier holds the scope in turn, and what goes in circles is freed late and makes every request dearer.
 CARRIER = "telemed.carrier"
@@ -34,7 +32,7 @@ class WholeCarrier(Protocol):
     """The connection on which a request came."""
 
     @property
-    def is_idle(self) -> bool:
+    def takes_whole(self) -> bool:
         """Tell whether a response may go out in one piece, and the connection stays open after it."""
         ...
 
@@ -132,7 +130,7 @@ class Exchange:
         """Send what the application answers, in one piece if that can be: two take twice as many system calls."""
         carrier = self._carrier
         is_whole = type(response) is Response and response.background is None
-        if carrier is None or not (is_whole and carrier.is_idle) or self._is_taken_over or self.closes_connection():
+        if carrier is None or not (is_whole and carrier.takes_whole) or self._is_taken_over or self.closes_connection():
             await response(self._scope, self.receive, self.send)
             return
         headers = self._with_common(response.raw_headers)

@@ -50,7 +50,7 @@ class _Carrier:
         return self._cycle.disconnected or self._cycle.transport.is_closing()
 
     @property
-    def is_idle(self) -> bool:
+    def takes_whole(self) -> bool:
         """Tell whether a response may go out in one piece, and the connection stays open after it."""
         cycle = self._cycle
         is_free = not (cycle.response_started or cycle.disconnected or self._protocol.flow.write_paused)
