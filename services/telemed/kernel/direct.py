@@ -85,12 +85,12 @@ class Direct:
         await self.begin()
         return await self._rows(statement, values)
 
-    def change_at_the_end(self, statement: str, *values: object) -> None:
+    def change_at_the_end(self, statement: str, *values: object) -> list[Row]:
         """Let one statement be all of the transaction: it is sent when the operation has ended, and commits by itself.
 
         PostgreSQL ends the transaction of a statement that came alone before it says that it is ready for the next
         one, and the driver waits for that word. So the statement's answer is its COMMIT's, with one round trip
-        instead of three.
+        instead of three. Its rows are in the list, once that has come.
 
         Raises:
             LookupError: a transaction has begun, which the statement would be a part of.
@@ -98,7 +98,13 @@ class Direct:
         if self.has_begun:
             raise LookupError("a transaction has begun; this statement could not end it")
         self.has_begun = True
-        self.whole = lambda: self._rows(statement, values)
+        answer: list[Row] = []
+
+        async def send() -> None:
+            answer.extend(await self._rows(statement, values))
+
+        self.whole = send
+        return answer
 
     async def write_ending(self) -> None:
         """Write what was collected for the transaction's end; called before it only to read it in the transaction.

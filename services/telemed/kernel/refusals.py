@@ -44,7 +44,7 @@ class Refusals:
 
 
 async def _keep(direct: Direct, refusals: Sequence[_Refusal]) -> list[Row]:
-    return await direct.changes(_KEEP, *map(list, zip(*map(_values, refusals), strict=True)))
+    return direct.change_at_the_end(_KEEP, *map(list, zip(*map(_values, refusals), strict=True)))
 
 
 def _values(refusal: _Refusal) -> tuple[object, ...]:

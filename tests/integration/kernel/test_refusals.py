@@ -8,6 +8,8 @@ import pytest
 from tests.support.databases import TestDatabase
 from tests.support.settings import NOW
 
+from telemed.kernel.direct import Direct
+from telemed.kernel.engine import RawConnection
 from telemed.kernel.idempotency import Once, Reply
 from telemed.kernel.problems import KeyInProgress, KeyReused, Unavailable
 from telemed.kernel.refusals import Refusals
@@ -48,6 +50,29 @@ async def test_each_is_stored_under_its_own_key(refusals: Refusals, owner: async
     assert await stored(owner) == sorted((caller, key, f"{caller}/{key}".encode()) for caller, key in wanted)
     again = await refusals.keep(once("key-7", "a"), refusal("later"), now=NOW + timedelta(hours=1))
     assert again == Reply(409, b"a/key-7", refusal("").headers, is_replayed=True)
+
+
+async def test_many_are_one_round_trip(
+    refusals: Refusals, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither BEGIN nor COMMIT: hundreds who lose a race wait for the same few connections as who wins it."""
+
+    async def connection_of(direct: Direct) -> RawConnection:
+        await direct.rows("SELECT 1")
+        return direct.connection
+
+    ours, asked = await resources.db.read_directly(connection_of), []
+
+    async def noted(connection: RawConnection, statement: str, *rest: object) -> str:
+        if connection is ours:  # and not the look-out's
+            asked.append(statement)
+        return await execute(connection, statement, *rest)
+
+    execute = asyncpg.Connection.execute
+    monkeypatch.setattr(asyncpg.Connection, "execute", noted)
+
+    assert await asyncio.gather(*(refusals.keep(once(key), refusal(key), now=NOW) for key in "abc")) == [None] * 3
+    assert asked == []
 
 
 async def test_the_first_of_one_key_in_one_call_stays(refusals: Refusals, owner: asyncpg.Connection) -> None:

@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 from telemed.kernel.database import Database
 from telemed.kernel.deadline import Deadline, current_deadline
-from telemed.kernel.direct import Direct, StatementFailed
+from telemed.kernel.direct import Direct, Row, StatementFailed
 from telemed.kernel.problems import DeadlineExceeded, OutcomeUnknown, Unavailable
 
 
@@ -39,6 +39,21 @@ async def test_commits_before_it_returns_without_a_word_more(
         assert await value_of(owner, counters, 1) == 2
         assert count(db, "committed") == 3
         assert proxy.connections == 1
+
+
+async def test_its_rows_are_there_when_it_has_committed(db: Database, counters: str, owner: asyncpg.Connection) -> None:
+    """Not before: whoever looks at them may tell others."""
+    before: list[object] = []
+
+    async def add(direct: Direct) -> list[Row]:
+        rows = direct.change_at_the_end(f"UPDATE {counters} SET value = value + 1 WHERE id < 3 RETURNING id")
+        before.extend(rows)
+        return rows
+
+    rows = await db.transact_directly(add)
+
+    assert (before, sorted(row["id"] for row in rows)) == ([], [1, 2])
+    assert [await value_of(owner, counters, number) for number in (1, 2)] == [1, 1]
 
 
 async def test_is_no_part_of_a_transaction_that_has_begun(db: Database, counters: str) -> None:
