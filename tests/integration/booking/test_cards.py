@@ -76,8 +76,11 @@ class Writer:
 _CARD = "SELECT booking.doctor_card($1, $2, $3, $4, $5, $6)"
 _LINES = f"""
     SELECT string_agg({lines_of("f")}, chr(10) ORDER BY f.version)
-    FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[])
-        WITH ORDINALITY AS f (id, starts_at, ends_at, card, version)
+    FROM (
+        SELECT of.*, number::integer AS version
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[])
+            WITH ORDINALITY AS of (id, starts_at, ends_at, card, number)
+    ) AS f
 """
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, combinations
@@ -17,9 +18,10 @@ from tests.support.databases import clone, unused_name
 from tests.support.people import People
 from tests.support.settings import NOW
 
-from telemed.booking.slots import openings
+from telemed.booking.slots import by_time, openings
+from telemed.booking.slots.by_time import Kind, Question, found_for
 from telemed.booking.slots.cards import Found
-from telemed.booking.slots.openings import Openings, Question, Way, found_for
+from telemed.booking.slots.openings import Openings, Way
 from telemed.booking.slots.schemas import FoundSlot, SearchSlots
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.paging import Cursor
@@ -29,21 +31,24 @@ FILTERS = ("doctor_id", "specialization", "language", "max_fee_minor", "from", "
 OF_DOCTORS = {"specialization", "language", "max_fee_minor"}
 COMBINATIONS = list(chain.from_iterable(combinations(FILTERS, count) for count in range(len(FILTERS) + 1)))
 
-# Filters by which doctors are chosen have all ways, unless one doctor's slots are asked for.
+# Where doctors come first, they are chosen by something, and are not one.
 WAYS_OF_COMBINATIONS = [
     (names, way)
     for names in COMBINATIONS
-    for way in Way
-    if way is Way.BY_TIME
-    or ("doctor_id" not in names and set(names) & ({"specialization"} if way is Way.BY_SET else OF_DOCTORS))
+    for way in (Way.BY_SET, Way.BY_DOCTOR)
+    if "doctor_id" not in names and set(names) & ({"specialization"} if way is Way.BY_SET else OF_DOCTORS)
 ]
 
 
 @pytest.fixture(params=Way, ids=lambda way: way.name)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
-    """Whichever way: all must find the same."""
-    monkeypatch.setattr(openings, "_way_for", lambda *_, **__: request.param)
+    """Whichever way: all must find the same. A set is gathered by specialization only."""
     chosen: Way = request.param
+
+    def choose(_matching: int, *, by_index: bool) -> Way:
+        return Way.BY_TIME if chosen is Way.BY_SET and not by_index else chosen
+
+    monkeypatch.setattr(openings, "_way_for", choose)
     return chosen
 
 
@@ -75,36 +80,57 @@ async def found(resources: Resources, now: datetime, after: Cursor | None = None
     return shown(await resources.db.read_directly(search))
 
 
-async def found_together(resources: Resources, question: Question) -> list[FoundSlot]:
-    """Ask it between others of its kind: one for its first two, and one for what begins in a hundred years."""
-    statement, (begins_at, limit, *values) = question
-    assert isinstance(begins_at, datetime)
-    few = statement, (begins_at, 2, *values)
-    none = statement, (begins_at + timedelta(days=36500), limit, *values)
-    questions = [few, none, question, question]
-    answers = [shown(one) for one in await resources.db.read_directly(partial(found_for, questions=questions))]
-    assert answers == [answers[2][:2], [], answers[3], answers[2]]
+async def found_together(resources: Resources, kind: Kind, question: Question) -> list[FoundSlot]:
+    """Ask it between others of its kind: for its first two, for what begins after all, and of nobody."""
+    few = question._replace(at_most=2)
+    none = question._replace(after_at=question.after_at + timedelta(days=36500))
+    nobody = question._replace(language="xx", max_fee_minor=0)
+    questions = [few, none, question, nobody, question]
+    answers = [
+        shown(one) for one in await resources.db.read_directly(partial(found_for, kind=kind, questions=questions))
+    ]
+    assert answers == [answers[2][:2], [], answers[4], [], answers[2]]
     return answers[2]
 
 
 async def test_what_cannot_be_booked_any_more_is_not_found(
     people: People, clinic: Clinic, resources: Resources, clock: ManualClock, owner: asyncpg.Connection, way: Way
 ) -> None:
-    """A slot that begins now, and those of somebody who is a doctor no more; each search by each way."""
+    """A slot that begins now, and those of who is a doctor no more or has left the list; each search by each way."""
     field = f"Nephrology {uuid4().hex[:12]}"
-    doctor, demoted = [await clinic.doctor(specialization=field) for _ in range(2)]
+    doctor, demoted, left = [await clinic.doctor(specialization=field) for _ in range(3)]
     first, second = await clinic.slots(doctor, 2)
-    await clinic.slots(demoted, 2)
+    for gone in (demoted, left):
+        await clinic.slots(gone, 2)
     await owner.execute("UPDATE auth.users SET role = 'patient' WHERE id = $1", UUID(demoted.id))
+    await owner.execute("UPDATE booking.doctors SET is_listed = false WHERE id = $1", UUID(left.id))
     clock.advance(datetime.fromisoformat(first["starts_at"]) - clock.now())
 
-    for filters in ({}, {"specialization": field}, {"doctor_id": UUID(doctor.id)}, {"doctor_id": UUID(demoted.id)}):
-        openings_of_both = [
-            str(slot.id)
-            for slot in await found(resources, clock.now(), **filters)
-            if slot.doctor.id in {UUID(doctor.id), UUID(demoted.id)}
+    ids = {UUID(one.id) for one in (doctor, demoted, left)}
+    asked: list[dict[str, Any]] = [{}, {"specialization": field}, *({"doctor_id": one} for one in ids)]
+    for filters in asked:
+        openings_of_these = [
+            str(slot.id) for slot in await found(resources, clock.now(), **filters) if slot.doctor.id in ids
         ]
-        assert openings_of_both == ([] if filters.get("doctor_id") == UUID(demoted.id) else [second["id"]])
+        is_theirs = filters.get("doctor_id") in {UUID(demoted.id), UUID(left.id)}
+        assert openings_of_these == ([] if is_theirs else [second["id"]])
+
+
+async def test_a_specialization_is_the_doctors_own(
+    clinic: Clinic, resources: Resources, clock: ManualClock, owner: asyncpg.Connection, way: Way
+) -> None:
+    """Slots have a copy, for its index; where that is not their doctor's, they are not found."""
+    field = f"Nephrology {uuid4().hex[:12]}"
+    doctor, other = await clinic.doctor(specialization=field), await clinic.doctor()
+    (own,) = await clinic.slots(doctor)
+    (copied,) = await clinic.slots(other)
+    await owner.execute(
+        "UPDATE booking.slots SET specialization_key = $1 WHERE id = $2", field.lower(), UUID(copied["id"])
+    )
+
+    for language in (None, "en"):
+        slots = await found(resources, clock.now(), specialization=field, language=language)
+        assert [str(slot.id) for slot in slots] == [own["id"]]
 
 
 async def test_every_combination_of_filters_finds_what_one_would_pick(
@@ -139,8 +165,8 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
         seen = await found(resources, clock.now(), after, **{name: values[name] for name in names})
 
         assert seen == [slot for slot in everything if may_be_shown(slot, wanted, after)], names
-        asked = openings.asked(wanted, way, now=clock.now(), after=after, limit=10_000)
-        assert await found_together(resources, asked) == seen, names
+        asked = by_time.asked(wanted, now=clock.now(), after=after, limit=10_000)
+        assert await found_together(resources, by_time.kind_of(wanted), asked) == seen, names
     assert everything == sorted(everything, key=lambda slot: (slot.starts_at, slot.id))
     assert len({slot.id for slot in everything}) == len(everything)
 
@@ -148,48 +174,88 @@ async def test_every_combination_of_filters_finds_what_one_would_pick(
 @pytest.mark.parametrize(
     ("names", "way"), WAYS_OF_COMBINATIONS, ids=lambda part: getattr(part, "name", None) or "+".join(part)
 )
-async def test_every_combination_of_filters_goes_by_an_index(untouched: str, names: tuple[str, ...], way: Way) -> None:
+async def test_where_doctors_come_first_slots_are_found_by_an_index(
+    untouched: str, names: tuple[str, ...], way: Way
+) -> None:
     """No slot is read that is not open, and at most the next ones of each of a few doctors are sorted.
 
     What is passed by and what is shown is in the index: the table is not looked at. Nor is that of users.
     """
     wanted, after = narrowed(names)
+    page = by_time.asked(wanted, now=NOW, after=after, limit=41)
 
-    plan = await explained(untouched, *openings.asked(wanted, way, now=NOW, after=after, limit=41))
+    plan = await explained(untouched, *openings.asked(way, wanted, page))
 
-    used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
-    assert used == [("Index Only Scan", index_for(names, way))], plan
-    assert len(re.findall(r"\bon slots\b", plan)) == 1, plan
-    assert re.findall(r"(Index.* Scan) using (\S+) on users\b", plan) == [("Index Only Scan", "users_doctors")], plan
+    goes_by(plan, "doctor" if way is Way.BY_DOCTOR else "specialization")
     assert plan.count("Sort  (") == (way is Way.BY_DOCTOR), plan
-    assert plan.count("starts_at >= '") == 1, f"more than one lower bound, so it filters from the first: {plan}"
     if way is Way.BY_SET:
         assert "(hashed SubPlan " in plan, f"not gathered once: {plan}"
         assert "doctors_by_specialization" in plan, f"every doctor is looked at: {plan}"
 
 
-@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
-async def test_those_who_ask_together_go_by_the_same_index(untouched: str, names: tuple[str, ...]) -> None:
-    """Once for each of them, and nothing is sorted: what is known of the values alone is in every row's condition."""
-    wanted, after = narrowed(names)
-    statement, values = openings.asked(wanted, Way.BY_TIME, now=NOW, after=after, limit=41)
-    together = openings.for_many(statement)
+@pytest.mark.parametrize("kind", Kind)
+async def test_by_time_slots_are_found_by_an_index(untouched: str, kind: Kind) -> None:
+    """Whatever is asked: it is planned once, for no values in particular. Nothing is sorted."""
+    plan, settings = await explained_of_function(untouched, f"booking.next_openings_by_{kind}")
 
-    plan = await explained(untouched, together, tuple([value] * 3 for value in values))
-
-    used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
-    assert used == [("Index Only Scan", index_for(names, Way.BY_TIME))], plan
-    assert re.findall(r"(Index.* Scan) using (\S+) on users\b", plan) == [("Index Only Scan", "users_doctors")], plan
+    goes_by(plan, kind)
     assert "Sort" not in plan, plan
-    assert plan.count("starts_at >= question.v1") == 1, plan
-    assert len(re.findall(r"Index Cond: .*starts_at >= question.v1", plan)) == 1, plan
+    assert plan.count("Limit") == 2, f"without a LIMIT 1 of its own, it may begin with the doctors: {plan}"
+    # What a plan for no values looks dear for must neither have it planned anew nor compiled.
+    assert {"plan_cache_mode=force_generic_plan", "jit=off"} < settings
 
 
-def index_for(names: tuple[str, ...], way: Way) -> str:
-    """Give the index of slots that a search has to go by."""
-    if way is Way.BY_DOCTOR or "doctor_id" in names:
-        return "slots_search_by_doctor"
-    return f"slots_search_by_{'specialization' if 'specialization' in names else 'time'}"
+@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
+def test_the_index_is_that_of_what_is_asked_for(names: tuple[str, ...]) -> None:
+    """A doctor has fewer slots than a specialization, and that fewer than all."""
+    wanted, _ = narrowed(names)
+    best = next((name for name in ("doctor_id", "specialization") if name in names), "time").removesuffix("_id")
+
+    assert by_time.kind_of(wanted) == best
+
+
+@pytest.mark.parametrize(
+    ("starts_from", "cursor_at", "begins"),
+    [
+        (None, None, "after now"),
+        (-1, None, "after now"),
+        (0, None, "after now"),
+        (1, None, "from there on"),
+        (None, -1, "after now"),
+        (None, 0, "after now"),
+        (None, 1, "after the cursor"),
+        (1, 1, "after the cursor"),
+        (1, 2, "after the cursor"),
+        (2, 1, "from there on"),
+    ],
+)
+def test_a_search_begins_at_the_latest_of_its_bounds(
+    starts_from: int | None, cursor_at: int | None, begins: str
+) -> None:
+    """Now is over, `from` is not, and a cursor is where its page ended; in hours from now."""
+    tick = timedelta(microseconds=1)
+    earliest = NOW + timedelta(hours=starts_from) if starts_from is not None else None
+    after = Cursor(NOW + timedelta(hours=cursor_at), uuid4()) if cursor_at is not None else None
+
+    question = by_time.asked(SearchSlots(**{"from": earliest}), now=NOW, after=after, limit=1)
+
+    expected: dict[str, tuple[datetime | None, UUID | None]] = {
+        "after now": (NOW, None),
+        "from there on": (earliest - tick if earliest else None, None),
+        "after the cursor": (after.at, after.id) if after else (None, None),
+    }
+    assert (question.after_at, question.after_id) == expected[begins]
+
+
+def goes_by(plan: str, index: str) -> None:
+    """Look that a plan reads slots from one place on in that index, and neither table."""
+    used = re.findall(r"(Index.* Scan) using (\S+) on slots\b", plan)
+    assert used == [("Index Only Scan", f"slots_search_by_{index}")], plan
+    assert len(re.findall(r"\bon slots\b", plan)) == 1, plan
+    assert re.findall(r"(Index.* Scan) using (\S+) on users\b", plan) == [("Index Only Scan", "users_doctors")], plan
+    bounds = re.findall(r"Index Cond: .*ROW\(starts_at, id\) > ROW\(", plan)
+    assert len(bounds) == 1 == plan.count("ROW(starts_at, id) >"), f"filters from the first: {plan}"
+    assert not re.search(r"starts_at >=? '", plan), f"more than one lower bound, so it filters from the first: {plan}"
 
 
 def narrowed(names: tuple[str, ...]) -> tuple[SearchSlots, Cursor | None]:
@@ -211,23 +277,14 @@ async def test_how_many_doctors_match_decides_and_is_counted_once_a_minute(
     """A count that is old makes a search slower, never wrong."""
     field = f"Nephrology {uuid4().hex[:12]}"
     doctors = [await clinic.doctor(specialization=field, languages=["en"]) for _ in range(2)]
-    ways: list[Way] = []
-
-    def noted(wanted: SearchSlots, way: Way, **rest: Any) -> Any:
-        ways.append(way)
-        return ask(wanted, way, **rest)
-
-    ask = openings.asked
-    monkeypatch.setattr(openings, "asked", noted)
     monkeypatch.setattr(openings, "_FEW", 2)
     monkeypatch.setattr(openings, "_MANY", 3)
     finder = Openings()
 
-    async def search(**filters: Any) -> Way:
-        await resources.db.read_directly(
-            partial(finder.find, wanted=SearchSlots(**filters), now=clock.now(), after=None, limit=5)
-        )
-        return ways[-1]
+    async def search(**filters: Any) -> Way | None:
+        wanted = SearchSlots(**filters)
+        await resources.db.read_directly(partial(finder.find, wanted=wanted, now=clock.now(), after=None, limit=5))
+        return finder.known_way(wanted, now=clock.now())
 
     assert await search(specialization=field, language="en") is Way.BY_DOCTOR
     doctors.append(await clinic.doctor(specialization=field, languages=["en"]))
@@ -255,7 +312,7 @@ async def test_counts_of_other_filters_are_not_mixed_up_and_not_kept_for_ever(
     for number in range(9):
         wanted = SearchSlots(language=f"x{number}")
         await resources.db.read_directly(partial(finder.find, wanted=wanted, now=clock.now(), after=None, limit=5))
-    assert [values for ((_, values),) in finder._ways] == [("x6",), ("x7",), ("x8",)]
+    assert [value for ((_, value),) in finder._ways] == ["x6", "x7", "x8"]
 
 
 @pytest.fixture(scope="module")
@@ -268,10 +325,37 @@ def untouched(test_servers: TestServers) -> Iterator[str]:
 
 async def explained(database: str, statement: str, values: tuple[object, ...]) -> str:
     """Give the plan that a large table would have."""
+    async with planning(database) as connection:
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+
+
+async def explained_of_function(database: str, name: str) -> tuple[str, set[str]]:
+    """Give the plan that a large table would have of the one query in a function, and the function's settings."""
+    async with planning(database) as connection:
+        (found,) = await connection.fetch(
+            """
+            SELECT prosrc, pg_get_function_identity_arguments(oid), proconfig FROM pg_proc
+            WHERE oid = $1::text::regproc
+            """,
+            name,
+        )
+        source, types, settings = found
+        for setting in settings:
+            await connection.execute("SELECT set_config($1, $2, false)", *setting.replace('""', "").split("="))
+        query = re.fullmatch(r"\s*BEGIN\s+RETURN QUERY (.*);\s+END\s*", source, re.DOTALL)
+        assert query
+        await connection.execute(f"PREPARE what_it_asks ({types}) AS {query[1]}")
+        nulls = ", ".join(["NULL"] * len(types.split(",")))
+        plan = await connection.fetch(f"EXPLAIN EXECUTE what_it_asks ({nulls})")
+    return "\n".join(row[0] for row in plan), set(settings)
+
+
+@asynccontextmanager
+async def planning(database: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database)
     try:
         for way in ("seqscan", "bitmapscan", "sort"):
             await connection.execute(f"SET enable_{way} = off")
-        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+        yield connection
     finally:
         await connection.close()

@@ -1,4 +1,4 @@
-"""Pages of search as the database has them now; those who ask the same with other values ask it together.
+"""Pages of search as the database has them now; those who ask by the same index ask it together.
 
 A page costs the database less than it costs this process to ask: a connection, a packet there and one back. Searches
 that come while one of their kind is under way share the next statement (`kernel/gathering.py`), so that under load ten
@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from telemed.booking.slots.by_time import Kind, Question, asked, found_for, kind_of
 from telemed.booking.slots.cards import Found
-from telemed.booking.slots.openings import Openings, Question, Way, asked, found_for
+from telemed.booking.slots.openings import Openings, Way
 from telemed.booking.slots.pages import SlotPage
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.cache.aside import Loaded
@@ -44,8 +45,10 @@ class PageLoads:
         self.at_once = max(1, resources.settings.database_pool_size // 2)
         self._free = asyncio.Semaphore(self.at_once)
         self._wait_at_most_seconds = resources.settings.database_pool_timeout_seconds
-        # By statement, of which there are as many as combinations of filters: a slow kind holds up only its own.
-        self._together: dict[str, Gathering[_Asked, Served[Found]]] = {}
+        # A slow kind holds up only its own.
+        self._together: dict[Kind, Gathering[_Asked, Served[Found]]] = {
+            kind: Gathering(partial(self._find, kind), at_once=_PAGES_AT_ONCE) for kind in Kind
+        }
 
     async def load(
         self, query: SearchSlots, *, after: Cursor | None, spare: int, at_least: WalPosition | None
@@ -59,8 +62,8 @@ class PageLoads:
         now, wanted = self._clock.now(), query.limit + spare
         way = self._openings.known_way(query, now=now)
         if way is Way.BY_TIME:
-            question = asked(query, way, now=now, after=after, limit=wanted + 1)
-            served = await self._gathering(question).ask(_Asked(question, at_least))
+            question = asked(query, now=now, after=after, limit=wanted + 1)
+            served = await self._together[kind_of(query)].ask(_Asked(question, at_least))
         else:
             # Doctors are counted, or gathered, for this one alone: who looks for others has no use for them.
             find = partial(self._openings.find, wanted=query, now=now, after=after, limit=wanted + 1)
@@ -71,17 +74,10 @@ class PageLoads:
         )
         return Loaded(page, served.age)
 
-    def _gathering(self, question: Question) -> Gathering[_Asked, Served[Found]]:
-        statement = question[0]
-        gathering = self._together.get(statement)
-        if gathering is None:
-            gathering = self._together[statement] = Gathering(self._find, at_once=_PAGES_AT_ONCE)
-        return gathering
-
-    async def _find(self, many: Sequence[_Asked]) -> list[Served[Found]]:
+    async def _find(self, kind: Kind, many: Sequence[_Asked]) -> list[Served[Found]]:
         questions = [one.question for one in many]
         at_least = furthest(one.at_least for one in many if one.at_least is not None)
-        served = await self._read(lambda direct: found_for(direct, questions), at_least)
+        served = await self._read(lambda direct: found_for(direct, kind, questions), at_least)
         return [Served(found, served.age) for found in served.value]
 
     async def _read(self, find: Callable[[Direct], Awaitable[T]], at_least: WalPosition | None) -> Served[T]:

@@ -1,18 +1,21 @@
-"""The SQL of search: a statement for each combination of filters, in which nothing that somebody typed is ever written.
+"""In which order search looks at slots and doctors, and the SQL of where it is not that of time.
 
 What the planner would guess of doctors (that a specialization is rare, that hardly anybody is a doctor) has it sort all
 slots of dozens of them for one page. So the order of the joins is written down. The slots of a doctor and those of a
 specialization have an index; for other filters, which order is best depends on how many doctors match (`Way`). That is
 counted once in a while and remembered: a count that is old makes a search slower, never wrong, and every statement has
 one join and one way to be planned.
+
+By time, which is most searches, the server has the statement (`by_time.py`). Where doctors come first there is one for
+each combination of filters, in which nothing that somebody typed is ever written.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import lru_cache
 
+from telemed.booking.slots import by_time
 from telemed.booking.slots.cards import Found, found_in, lines_of
 from telemed.booking.slots.schemas import SearchSlots
 from telemed.kernel.direct import Direct
@@ -27,15 +30,18 @@ _COUNTED_FOR = timedelta(minutes=1)
 _COUNTS_KEPT = 1000
 _COLUMNS = "s.id, s.version, s.starts_at, s.ends_at, d.card"
 # That is auth's to say, and holds at once; what `doctors/queries.py` has as EXISTS. That would become one more join to
-# plan, which happens for every search: a third of what it costs the server. Index alone: users_doctors.
+# plan, which happens for every search. Index alone: users_doctors.
 _IS_DOCTOR = "(SELECT true FROM auth.people AS p WHERE p.id = d.id AND p.role = 'doctor')"
-_PAGE = "ORDER BY s.starts_at, s.id LIMIT $2::bigint"
+# As the functions of migration 0019 have it.
+_OPEN = """
+    s.status = 'open'
+    AND (s.starts_at, s.id) > ($1::timestamptz, coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+    AND s.starts_at < coalesce($3::timestamptz, 'infinity')
+"""
+_PAGE = "ORDER BY s.starts_at, s.id LIMIT $4::bigint"
+_FIRST_OF_DOCTORS = 5
 
-_TICK = timedelta(microseconds=1)  # PostgreSQL's; a slot that begins now has begun
-# A piece of a WHERE clause, with braces and types where its values go, and the values.
-_Condition = tuple[str, tuple[object, ...]]
-Question = tuple[str, tuple[object, ...]]  # a statement and its values
-_VALUE = re.compile(r"\$(\d+)::(\w+)")  # where a value goes in a statement, and of what type it is
+_Condition = tuple[str, object]  # a piece of a WHERE clause, with braces and a type where its value goes, and the value
 
 
 class Way(Enum):
@@ -57,8 +63,12 @@ class Openings:
     ) -> Found:
         """Give them in the order of time. Index: slots_search_by_time, _by_specialization or _by_doctor."""
         way = self.known_way(wanted, now=now) or await self._counted(direct, wanted, now)
-        (found,) = await found_for(direct, [asked(wanted, way, now=now, after=after, limit=limit)])
-        return found
+        page = by_time.asked(wanted, now=now, after=after, limit=limit)
+        if way is Way.BY_TIME:
+            (found,) = await by_time.found_for(direct, by_time.kind_of(wanted), [page])
+            return found
+        statement, values = asked(way, wanted, page)
+        return found_in((await direct.look(statement, *values))[0])
 
     def known_way(self, wanted: SearchSlots, *, now: datetime) -> Way | None:
         """Say in which order to look; None if the doctors that match have to be counted first."""
@@ -91,129 +101,68 @@ def _way_for(matching: int, *, by_index: bool) -> Way:
     return Way.BY_SET if matching <= _MANY and by_index else Way.BY_TIME
 
 
-async def found_for(direct: Direct, questions: "Sequence[Question]") -> list[Found]:
-    """Give what is found for each of these, in their order; all have the same statement."""
-    statement, values = questions[0]
-    if len(questions) == 1:
-        return [found_in((await direct.look(statement, *values))[0])]
-    lists = map(list, zip(*(values for _, values in questions), strict=True))
-    found = {place: found_in(lines) for place, lines in await direct.rows(for_many(statement), *lists)}
-    return [found[place] for place in range(1, len(questions) + 1)]
-
-
-def asked(wanted: SearchSlots, way: Way, *, now: datetime, after: Cursor | None, limit: int) -> "Question":
-    """Give the statement and its values."""
-    of_slots, of_doctors = tuple(_about_slots(wanted, way, after)), tuple(_about_doctors(wanted))
-    statement = statement_for(way, tuple(text for text, _ in of_slots), tuple(text for text, _ in of_doctors))
-    values = (value for _, values in of_slots + of_doctors for value in values)
-    return statement, (_begins_at(wanted, now, after), limit, *values)
-
-
-def _begins_at(wanted: SearchSlots, now: datetime, after: Cursor | None) -> datetime:
-    """Give the earliest instant at which a slot may begin.
-
-    One bound of the three there are: PostgreSQL begins a scan of the index at the first of several, and filters.
-    """
-    bounds = (now + _TICK, wanted.starts_from, after.at if after is not None else None)
-    return max(bound for bound in bounds if bound is not None)
+def asked(way: Way, wanted: SearchSlots, page: by_time.Question) -> tuple[str, tuple[object, ...]]:
+    """Give the statement and its values, where the way is not by time."""
+    of_doctors = tuple(_about_doctors(wanted))
+    statement = statement_for(way, tuple(text for text, _ in of_doctors))
+    of_page = (page.after_at, page.after_id, page.before, page.at_most)
+    return statement, (*of_page, *(value for _, value in of_doctors))
 
 
 # What is compared regardless of case comes in lower case already (`SearchSlots`).
-def _about_slots(wanted: SearchSlots, way: Way, after: Cursor | None) -> Iterator[_Condition]:
-    if wanted.doctor_id is not None:
-        yield "s.doctor_id = {}::uuid", (wanted.doctor_id,)
-    elif wanted.specialization is not None and way is not Way.BY_DOCTOR:
-        # A copy, for its index; the doctor's own is asked for all the same.
-        yield "s.specialization_key = {}::text", (wanted.specialization,)
-    if wanted.starts_before is not None:
-        yield "s.starts_at < {}::timestamptz", (wanted.starts_before,)
-    if after is not None:
-        yield "(s.starts_at, s.id) > ({}::timestamptz, {}::uuid)", (after.at, after.id)
-
-
 def _about_doctors(wanted: SearchSlots) -> Iterator[_Condition]:
     if wanted.specialization is not None:
-        yield "lower(d.specialization) = {}::text", (wanted.specialization,)
+        yield "lower(d.specialization) = {}::text", wanted.specialization
     if wanted.language is not None:
-        yield "{}::text = ANY (lower(d.languages::text)::text[])", (wanted.language,)
+        yield "{}::text = ANY (lower(d.languages::text)::text[])", wanted.language
     if wanted.max_fee_minor is not None:
-        yield "d.fee_minor <= {}::bigint", (wanted.max_fee_minor,)
+        yield "d.fee_minor <= {}::bigint", wanted.max_fee_minor
 
 
 def _count(of_doctors: tuple[_Condition, ...]) -> tuple[str, tuple[object, ...]]:
-    numbers = iter(range(1, 100))
-    doctors = " AND ".join(["d.is_listed", *(_numbered(text, numbers) for text, _ in of_doctors)])
+    doctors = _all_of((text for text, _ in of_doctors), first=1)
     statement = f"""
     SELECT count(*) AS matching FROM (SELECT FROM booking.doctors AS d WHERE {doctors} LIMIT {_MANY + 1}) AS matching
     """  # noqa: S608 - our own conditions, whose values are parameters
-    return statement, tuple(value for _, values in of_doctors for value in values)
+    return statement, tuple(value for _, value in of_doctors)
 
 
-@lru_cache(maxsize=256)  # as many as there are combinations
-def statement_for(way: Way, of_slots: tuple[str, ...], of_doctors: tuple[str, ...]) -> str:
-    """Write the statement that has these conditions; $1 is the earliest beginning, $2 how many slots at most."""
-    numbers = iter(range(3, 100))
-    slots, doctors = (
-        " AND ".join(_numbered(condition, numbers) for condition in conditions)
-        for conditions in (
-            ("s.status = 'open'", "s.starts_at >= $1::timestamptz", *of_slots),
-            ("d.is_listed", *of_doctors),
-        )
-    )
-    slots_found = {Way.BY_TIME: _by_time, Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](slots, doctors)
+@lru_cache(maxsize=64)  # as many as there are combinations
+def statement_for(way: Way, of_doctors: tuple[str, ...]) -> str:
+    """Write the statement that has these conditions; $1 to $4 are those of the page."""
+    doctors = _all_of(of_doctors, first=_FIRST_OF_DOCTORS)
+    slots_found = {Way.BY_SET: _by_set, Way.BY_DOCTOR: _by_doctor}[way](doctors)
     # One value, whatever is found. They come in that order already: to say so costs nothing.
     return f"""
     SELECT string_agg({lines_of("f")}, chr(10) ORDER BY f.starts_at, f.id) AS lines FROM ({slots_found}) AS f
     """  # noqa: S608 - as above
 
 
-@lru_cache(maxsize=256)
-def for_many(statement: str) -> str:
-    """Write the statement that asks this one many times: its $1 is a list of what is to be $1 each time, and so on.
-
-    Its rows say first whose they are, counted from one.
-    """
-    types = dict(_VALUE.findall(statement))
-    lists = ", ".join(f"${number}::{kind}[]" for number, kind in types.items())
-    names = ", ".join(f"v{number}" for number in types)
-    of_each = _VALUE.sub(r"question.v\1", statement)
-    return f"""
-    SELECT question.place, found.*
-    FROM unnest({lists}) WITH ORDINALITY AS question ({names}, place)
-    CROSS JOIN LATERAL ({of_each}) AS found
-    """  # noqa: S608 - names and types of our own
+def _all_of(of_doctors: Iterable[str], *, first: int) -> str:
+    return " AND ".join(["d.is_listed", *(text.format(f"${at}") for at, text in enumerate(of_doctors, first))])
 
 
-def _numbered(condition: str, numbers: Iterator[int]) -> str:
-    return condition.format(*(f"${next(numbers)}" for _ in range(condition.count("{}"))))
-
-
-def _by_time(slots: str, doctors: str) -> str:
-    # The inner LIMIT keeps the planner from beginning with the doctors; there is one of each id anyway.
+def _by_set(doctors: str) -> str:
+    # "IS TRUE" keeps the planner from making a join of it, and the inner LIMIT from beginning with the doctors (there
+    # is one of each id anyway). Conditions on doctors are asked once, in the set: who is in it, is who the lookup
+    # finds, as one statement sees one state. The first of them is the specialization, without which nobody comes here:
+    # slots have a copy of it, for their index.
     return f"""
     SELECT {_COLUMNS}
     FROM booking.slots AS s
-    CROSS JOIN LATERAL (
-        SELECT d.* FROM booking.doctors AS d WHERE d.id = s.doctor_id AND {doctors} AND {_IS_DOCTOR} LIMIT 1
-    ) AS d
-    WHERE {slots}
+    CROSS JOIN LATERAL (SELECT d.* FROM booking.doctors AS d WHERE d.id = s.doctor_id AND {_IS_DOCTOR} LIMIT 1) AS d
+    WHERE {_OPEN} AND s.specialization_key = ${_FIRST_OF_DOCTORS}::text
+        AND (s.doctor_id IN (SELECT d.id FROM booking.doctors AS d WHERE {doctors})) IS TRUE
     {_PAGE}
-    """  # noqa: S608 - our own conditions, whose values are parameters
+    """  # noqa: S608 - as above
 
 
-def _by_set(slots: str, doctors: str) -> str:
-    # "IS TRUE" keeps the planner from making a join of it, which it would begin with the doctors. Conditions on doctors
-    # are asked once, in the set: who is in it, is who the lookup finds, as one statement sees one state.
-    matching = f"SELECT d.id FROM booking.doctors AS d WHERE {doctors}"  # noqa: S608 - as above
-    return _by_time(f"{slots} AND (s.doctor_id IN ({matching})) IS TRUE", "TRUE")
-
-
-def _by_doctor(slots: str, doctors: str) -> str:
+def _by_doctor(doctors: str) -> str:
     return f"""
     WITH few AS MATERIALIZED (SELECT d.id, d.card FROM booking.doctors AS d WHERE {doctors})
     SELECT {_COLUMNS}
     FROM few AS d
-    CROSS JOIN LATERAL (SELECT s.* FROM booking.slots AS s WHERE s.doctor_id = d.id AND {slots} {_PAGE}) AS s
+    CROSS JOIN LATERAL (SELECT s.* FROM booking.slots AS s WHERE s.doctor_id = d.id AND {_OPEN} {_PAGE}) AS s
     WHERE {_IS_DOCTOR}
     {_PAGE}
     """  # noqa: S608 - as above
