@@ -7,8 +7,8 @@ of an id, a number in place of a number, and the rest is as the first request ha
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
@@ -27,6 +27,8 @@ _STATEMENT = re.compile(r"(?:statement|execute [^:]+): (.*)", re.DOTALL)
 _VALUE = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _PLACE = re.compile(r"\$(\d+)")
+_CALL = re.compile(r"SELECT [\w, ]+ FROM (\w+\.\w+)\((\$\d+::[^()]*)\)")
+_RETURNED = re.compile(r"\s*BEGIN\s+RETURN QUERY (.*);\s+END\s*", re.DOTALL)
 _WARM_UPS = 3
 _FRESH = 0x100  # kinds of ids that are nothing else's
 
@@ -136,6 +138,39 @@ async def script(
     finally:
         await connection.close()
     return "\n".join(lines) + "\n"
+
+
+async def without_calls(lent: Ground, samples: list[Sample]) -> list[Sample]:
+    """Put in place of each call of a function that does nothing but return a query, that query.
+
+    So a floor owes nothing to what the call costs.
+    """
+    connection = await asyncpg.connect(lent.database.services)
+    try:
+        names = {call[1] for sample in samples for each in sample.statements if (call := _CALL.fullmatch(each.text))}
+        sources = {
+            name: await connection.fetchval("SELECT prosrc FROM pg_proc WHERE oid = $1::text::regproc", name)
+            for name in names
+        }
+    finally:
+        await connection.close()
+    return [replace(one, statements=[opened(each, sources) for each in one.statements]) for one in samples]
+
+
+def opened(statement: Statement, sources: Mapping[str, str]) -> Statement:
+    """Put the query in place of the call, if it is one of a function; *sources* are the functions' texts.
+
+    Raises:
+        BenchProblem: the function does more than return a query, or takes its values in another order.
+    """
+    call = _CALL.fullmatch(statement.text)
+    if call is None:
+        return statement
+    query = _RETURNED.fullmatch(sources[call[1]])
+    types = call[2].split(", ")
+    if query is None or not all(type_.startswith(f"${place}::") for place, type_ in enumerate(types, start=1)):
+        raise BenchProblem(f"{call[1]} is not called with its values in order, or does more than return a query")
+    return replace(statement, text=_PLACE.sub(lambda place: types[int(place[1]) - 1], query[1]))
 
 
 async def _types(connection: asyncpg.Connection, statement: Statement) -> list[str]:

@@ -10,7 +10,7 @@ from bench.pgbench import Pgbench
 from bench.results import Result
 from bench.scene import Bench
 from bench.stage import serve_pinned
-from bench.statements import captured, quoted, script
+from bench.statements import captured, quoted, script, without_calls
 from dataset.plan import current_instant
 from telemed.kernel.text import rfc3339
 
@@ -52,7 +52,7 @@ async def uncached_search(bench: Bench) -> list[Result]:
     """Measure the throughput, then the tail at half of it."""
     lent = await bench.big()
     queries = Queries()
-    samples = await captured(lent, _sender(queries))
+    samples = await without_calls(lent, await captured(lent, _sender(queries)))
     text = await script(lent, samples, _HEAD, only=lambda text: "booking.slots" in text)
     process = await serve_pinned(lent.running, "booking")
     assert process.port
@@ -95,6 +95,9 @@ def _sender(queries: Queries) -> Callable[[int], Awaitable[dict[str, str]]]:
         instant = queries.instant()
         (await wire.closed(port, iter([queries.request(instant)]), connections=1)).require(200)
         opens = quoted(f"{queries.opens_at:%Y-%m-%d %H:%M:%S}+00")
-        return {f"{instant:%Y-%m-%d %H:%M:%S}+00": f"timestamptz {opens} + :n * interval '1 minute'"}
+        # Asked is for what comes after the last instant before it, in a list of one.
+        before = instant - timedelta(microseconds=1)
+        any_other = f"timestamptz {opens} + :n * interval '1 minute' - interval '1 microsecond'"
+        return {f'{{"{before:%Y-%m-%d %H:%M:%S.%f}+00"}}': f"ARRAY[{any_other}]"}
 
     return send

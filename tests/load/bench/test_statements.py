@@ -1,6 +1,9 @@
 """Reading statements from the server's log, and writing them as a script."""
 
-from bench.statements import Statement, _expression, _readable, parsed, quoted
+import pytest
+
+from bench.results import BenchProblem
+from bench.statements import Statement, _expression, _readable, opened, parsed, quoted
 
 LOG = """\
 2026-11-27 04:00:00.100 UTC [71] LOG:  statement: BEGIN;
@@ -49,3 +52,23 @@ def test_a_statement_keeps_what_its_own_literals_say() -> None:
     statement = "SELECT 'it''s \"at\":\n', 'none', now()::text"
 
     assert _readable(statement) == "SELECT E'it''s \"at\"\\x3A\n', 'none', now()::text"
+
+
+def test_a_call_becomes_the_query_that_it_returns() -> None:
+    """With the call's values and their types in the places where the query has them."""
+    sources = {"some.function": "\n BEGIN\n  RETURN QUERY SELECT a, b FROM t($2, $1) ;\n END "}
+    call = Statement(1, "SELECT a, b FROM some.function($1::uuid[], $2::bigint)", ("x", "2"))
+    other = Statement(1, "SELECT a FROM some.relation WHERE b = $1", ("x",))
+
+    assert opened(call, sources) == Statement(1, "SELECT a, b FROM t($2::bigint, $1::uuid[]) ", ("x", "2"))
+    assert opened(other, sources) == other
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [("BEGIN PERFORM 1; RETURN QUERY SELECT $1; END", "$1::uuid"), ("BEGIN RETURN QUERY SELECT $1; END", "$2::uuid")],
+)
+def test_a_call_that_is_more_than_a_query_is_no_floor(source: str, values: str) -> None:
+    """Nor one whose values come in another order."""
+    with pytest.raises(BenchProblem):
+        opened(Statement(1, f"SELECT a FROM some.function({values})", ("x",)), {"some.function": source})
