@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,11 @@ class ProblemDocument(BaseModel):
     detail: str = Field(description="What went wrong this time, and what to do about it.")
     instance: str = Field(description="Path of the request.")
     trace_id: str = Field(description="Quote this when you ask for help.")
+
+
+@cache  # as many as there are kinds; each refusal says its own four times
+def _in_kebab_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 class Problem(Exception):
@@ -65,7 +71,7 @@ class Problem(Exception):
     @classmethod
     def slug(cls) -> str:
         """Give the stable name that goes into ``type``."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        return _in_kebab_case(cls.__name__)
 
     @classmethod
     def title(cls) -> str:
