@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, combinations
@@ -14,7 +13,7 @@ import asyncpg
 import pytest
 from tests.servers import TestServers
 from tests.support.clinic import Clinic
-from tests.support.databases import clone, unused_name
+from tests.support.databases import TestDatabase, clone, unused_name
 from tests.support.people import People
 from tests.support.settings import NOW
 
@@ -194,9 +193,9 @@ async def test_where_doctors_come_first_slots_are_found_by_an_index(
 
 
 @pytest.mark.parametrize("kind", Kind)
-async def test_by_time_slots_are_found_by_an_index(untouched: str, kind: Kind) -> None:
-    """Whatever is asked: it is planned once, for no values in particular. Nothing is sorted."""
-    plan, settings = await explained_of_function(untouched, f"booking.next_openings_by_{kind}")
+async def test_by_time_slots_are_found_by_an_index(young: str, kind: Kind) -> None:
+    """Whatever is asked: planned once, for no values in particular, perhaps while there is hardly a slot to read."""
+    plan, settings = await explained_of_function(young, f"booking.next_openings_by_{kind}")
 
     goes_by(plan, kind)
     assert "Sort" not in plan, plan
@@ -323,15 +322,55 @@ def untouched(test_servers: TestServers) -> Iterator[str]:
     test_servers.drop_database(made.name)
 
 
+@pytest.fixture(scope="module")
+def young(test_servers: TestServers) -> Iterator[str]:
+    """Give the address of a database with one doctor and one slot, of which PostgreSQL has taken note."""
+    made = asyncio.run(_young(test_servers))
+    yield made.services
+    test_servers.drop_database(made.name)
+
+
+async def _young(servers: TestServers) -> TestDatabase:
+    made = await clone(servers, unused_name())
+    connection = await asyncpg.connect(made.owner)
+    try:
+        for statement in (
+            """
+            INSERT INTO auth.users (id, email, full_name, role, password_hash, created_at)
+            VALUES ($1, 'first@example.com', 'Dr. First', 'doctor', 'nobody logs in with this', now())
+            """,
+            """
+            INSERT INTO booking.doctors (id, full_name, specialization, languages, fee_minor, fee_currency, time_zone,
+                                         registration_number, is_listed, listed_at, version)
+            VALUES ($1, 'Dr. First', 'Nephrology', '{en}', 50000, 'INR', 'Asia/Kolkata', 'NONE', true, now(), 1)
+            """,
+            """
+            INSERT INTO booking.slots (id, doctor_id, starts_at, ends_at, status, version)
+            VALUES ($1, $1, now(), now() + interval '20 minutes', 'open', 1)
+            """,
+        ):
+            await connection.execute(statement, UUID(int=1))
+        await connection.execute("VACUUM ANALYZE booking.slots, booking.doctors, auth.users")
+    finally:
+        await connection.close()
+    return made
+
+
 async def explained(database: str, statement: str, values: tuple[object, ...]) -> str:
     """Give the plan that a large table would have."""
-    async with planning(database) as connection:
+    connection = await asyncpg.connect(database)
+    try:
+        for way in ("seqscan", "bitmapscan", "sort"):
+            await connection.execute(f"SET enable_{way} = off")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}", *values))
+    finally:
+        await connection.close()
 
 
 async def explained_of_function(database: str, name: str) -> tuple[str, set[str]]:
-    """Give the plan that a large table would have of the one query in a function, and the function's settings."""
-    async with planning(database) as connection:
+    """Give the plan that a session keeps of the one query in a function, and the function's settings."""
+    connection = await asyncpg.connect(database)
+    try:
         (found,) = await connection.fetch(
             """
             SELECT prosrc, pg_get_function_identity_arguments(oid), proconfig FROM pg_proc
@@ -347,15 +386,6 @@ async def explained_of_function(database: str, name: str) -> tuple[str, set[str]
         await connection.execute(f"PREPARE what_it_asks ({types}) AS {query[1]}")
         nulls = ", ".join(["NULL"] * len(types.split(",")))
         plan = await connection.fetch(f"EXPLAIN EXECUTE what_it_asks ({nulls})")
-    return "\n".join(row[0] for row in plan), set(settings)
-
-
-@asynccontextmanager
-async def planning(database: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database)
-    try:
-        for way in ("seqscan", "bitmapscan", "sort"):
-            await connection.execute(f"SET enable_{way} = off")
-        yield connection
+        return "\n".join(row[0] for row in plan), set(settings)
     finally:
         await connection.close()

@@ -67,14 +67,15 @@ _KINDS = {
 }
 _LAST_ID = "'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid"
 _PARAMETERS = "timestamptz[], uuid[], timestamptz[], bigint[], uuid[], text[], text[], bigint[]"
+# One plan for whatever is asked. A session may make it while there is hardly a slot, and keep it when there are many:
+# so it must be the right one then, too. For no values, a page looks like a tenth of all slots, and worth compiling.
+_SETTINGS = "SET search_path = '' SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off"
 
 
 def _function(kind: str) -> str:
-    # For no values in particular, a page looks as dear as a tenth of all slots: worth compiling, which takes longer.
     return f"""
     CREATE FUNCTION booking.next_openings_by_{kind}({_PARAMETERS})
-    RETURNS TABLE (place bigint, lines text)
-    LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+    RETURNS TABLE (place bigint, lines text) LANGUAGE plpgsql STABLE {_SETTINGS} AS $$
     BEGIN
         RETURN QUERY {_FOUND.format(of_slots=_KINDS[kind], last_id=_LAST_ID)};
     END $$
