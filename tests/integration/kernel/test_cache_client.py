@@ -65,7 +65,7 @@ async def fake_server(answer: bytes) -> AsyncIterator[str]:
 
 
 async def test_answers_while_redis_is_well(open_cache: OpenCache, redis_url: str) -> None:
-    cache = await open_cache(redis_url, 1.0)
+    cache = await open_cache(redis_url, 5.0)
 
     async def write_and_read(line: Line) -> object:
         return await line.ask(("SET", "harness", b"value"), ("GET", "harness"))
@@ -75,7 +75,7 @@ async def test_answers_while_redis_is_well(open_cache: OpenCache, redis_url: str
 
 async def test_a_crowd_does_not_open_the_breaker(open_cache: OpenCache, redis_url: str, events: LoggedEvents) -> None:
     """More callers at once than there are connections wait their turn: that is no failure of Redis."""
-    cache = await open_cache(redis_url, 1.0)
+    cache = await open_cache(redis_url, 5.0)
     await asyncio.gather(*(cache.run("key", get) for _ in range(500)))
     assert not events.named("cache.lost")
 
@@ -144,7 +144,7 @@ async def test_a_frozen_redis_costs_its_bound_three_times_and_recovers(
 
 async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache: OpenCache, redis_url: str) -> None:
     """A reply that nobody awaits any more is thrown away in its turn: somebody else would be given it."""
-    cache = await open_cache(redis_url, 1.0)
+    cache = await open_cache(redis_url, 5.0)
 
     async def ask(number: int) -> bool:
         echoes = [("ECHO", f"{number} {place}") for place in range(3)]
@@ -163,7 +163,7 @@ async def test_a_cancelled_command_never_gives_its_answer_to_another(open_cache:
 
 async def test_a_caller_that_leaves_is_no_failure_of_redis(open_cache: OpenCache, redis_url: str) -> None:
     """Clients that hang up must not open the breaker for the others."""
-    cache = await open_cache(redis_url, 1.0)
+    cache = await open_cache(redis_url, 5.0)
     for _ in range(10):
         task = asyncio.create_task(cache.run("key", get))
         await asyncio.sleep(0)
@@ -188,7 +188,7 @@ async def test_another_server_behind_the_same_address_is_doubted_before_it_is_re
         command(second.port, second.password, "CONFIG", "SET", "requirepass", first.password)
         async with proxy_to(first.port) as proxy:
             clock = ManualClock(NOW)
-            cache = Cache(parse_address(through(proxy, first.url)), timeout_seconds=1.0, clock=clock, metrics=Metrics())
+            cache = Cache(parse_address(through(proxy, first.url)), timeout_seconds=5.0, clock=clock, metrics=Metrics())
             assert await cache.run("key", get) is None
             assert cache.failed_at("key") is None
             clock.advance(timedelta(seconds=5))

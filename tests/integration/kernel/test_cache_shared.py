@@ -18,7 +18,7 @@ from telemed.kernel.telemetry.metrics import Metrics
 @pytest.fixture
 async def cache(redis_url: str) -> AsyncIterator[Cache]:
     """One server, without a watch."""
-    made = Cache(parse_address(redis_url), timeout_seconds=1.0, clock=ManualClock(NOW), metrics=Metrics())
+    made = Cache(parse_address(redis_url), timeout_seconds=5.0, clock=ManualClock(NOW), metrics=Metrics())
     yield made
     await made.close()
 
