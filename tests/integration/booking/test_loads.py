@@ -82,6 +82,26 @@ async def test_who_searches_at_the_same_time_shares_a_statement(
     assert 3 <= watched.begun < 20, "a statement asks for 16 at most"
 
 
+async def test_whatever_else_is_asked_shares_it_by_one_index(people: People, clinic: Clinic, watched: Watched) -> None:
+    """And each is answered by its own filters."""
+    doctor, client = await clinic.doctor(languages=["en"]), people.nobody.client
+    first, second = [slot["id"] for slot in await clinic.slots(doctor, 2)]
+    later = f"{clinic.opens_at + timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}"
+    filters: list[dict[str, object]] = [
+        {},
+        {"language": "en"},
+        {"language": "hi"},
+        {"max_fee_minor": 0},
+        {"from": later},
+        {"to": later},
+    ]
+
+    answers = await asyncio.gather(*(searched(client, doctor_id=doctor.id, **more) for more in filters))
+
+    assert answers == [[first, second], [first, second], [], [], [second], [first]]
+    assert watched.begun < len(filters)
+
+
 async def test_a_slow_kind_of_search_holds_up_only_its_own(people: People, clinic: Clinic, watched: Watched) -> None:
     """Whoever looks for a doctor's slots does not wait for those who look for any."""
     doctor, client = await clinic.doctor(), people.nobody.client

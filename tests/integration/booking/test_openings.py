@@ -183,7 +183,7 @@ async def test_where_doctors_come_first_slots_are_found_by_an_index(
     wanted, after = narrowed(names)
     page = by_time.asked(wanted, now=NOW, after=after, limit=41)
 
-    plan = await explained(untouched, *openings.asked(way, wanted, page))
+    plan = await explained(untouched, *openings.doctors_first(way, wanted, page))
 
     goes_by(plan, "doctor" if way is Way.BY_DOCTOR else "specialization")
     assert plan.count("Sort  (") == (way is Way.BY_DOCTOR), plan

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from telemed.booking.slots.by_time import Kind, Question, asked, found_for, kind_of
+from telemed.booking.slots import by_time
+from telemed.booking.slots.by_time import Kind, Question
 from telemed.booking.slots.cards import Found
 from telemed.booking.slots.openings import Openings, Way
 from telemed.booking.slots.pages import SlotPage
@@ -62,8 +63,8 @@ class PageLoads:
         now, wanted = self._clock.now(), query.limit + spare
         way = self._openings.known_way(query, now=now)
         if way is Way.BY_TIME:
-            question = asked(query, now=now, after=after, limit=wanted + 1)
-            served = await self._together[kind_of(query)].ask(_Asked(question, at_least))
+            question = by_time.asked(query, now=now, after=after, limit=wanted + 1)
+            served = await self._together[by_time.kind_of(query)].ask(_Asked(question, at_least))
         else:
             # Doctors are counted, or gathered, for this one alone: who looks for others has no use for them.
             find = partial(self._openings.find, wanted=query, now=now, after=after, limit=wanted + 1)
@@ -77,7 +78,7 @@ class PageLoads:
     async def _find(self, kind: Kind, many: Sequence[_Asked]) -> list[Served[Found]]:
         questions = [one.question for one in many]
         at_least = furthest(one.at_least for one in many if one.at_least is not None)
-        served = await self._read(lambda direct: found_for(direct, kind, questions), at_least)
+        served = await self._read(lambda direct: by_time.found_for(direct, kind, questions), at_least)
         return [Served(found, served.age) for found in served.value]
 
     async def _read(self, find: Callable[[Direct], Awaitable[T]], at_least: WalPosition | None) -> Served[T]:

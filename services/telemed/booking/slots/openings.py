@@ -67,7 +67,7 @@ class Openings:
         if way is Way.BY_TIME:
             (found,) = await by_time.found_for(direct, by_time.kind_of(wanted), [page])
             return found
-        statement, values = asked(way, wanted, page)
+        statement, values = doctors_first(way, wanted, page)
         return found_in((await direct.look(statement, *values))[0])
 
     def known_way(self, wanted: SearchSlots, *, now: datetime) -> Way | None:
@@ -101,8 +101,8 @@ def _way_for(matching: int, *, by_index: bool) -> Way:
     return Way.BY_SET if matching <= _MANY and by_index else Way.BY_TIME
 
 
-def asked(way: Way, wanted: SearchSlots, page: by_time.Question) -> tuple[str, tuple[object, ...]]:
-    """Give the statement and its values, where the way is not by time."""
+def doctors_first(way: Way, wanted: SearchSlots, page: by_time.Question) -> tuple[str, tuple[object, ...]]:
+    """Give the statement that finds the page by a way that is not by time, and its values."""
     of_doctors = tuple(_about_doctors(wanted))
     statement = statement_for(way, tuple(text for text, _ in of_doctors))
     of_page = (page.after_at, page.after_id, page.before, page.at_most)
