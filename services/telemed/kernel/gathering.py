@@ -15,6 +15,9 @@ R = TypeVar("R")
 _AT_ONCE = 256
 # A call that takes longer may never end (a connection into nowhere), and holds up nobody else any longer.
 _PATIENCE_SECONDS = 0.05
+# A call lets so many turns of the event loop go by before it begins, which cost it some microseconds. Those whom the
+# same turn has woken (by the answers of another call, by their packets) are with it by then, instead of one call later.
+_TURNS = 3
 
 
 class Gathering(Generic[A, R]):
@@ -42,6 +45,8 @@ class Gathering(Generic[A, R]):
     async def _fly(self, last: "asyncio.Task[None] | None") -> None:
         if last is not None and not last.done():
             await asyncio.wait({last}, timeout=_PATIENCE_SECONDS)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         self._last, self._next = self._next, None
         waiting, self._waiting = self._waiting, []
         current_deadline.set(None)  # of who happened to be the first; it is done for all

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
 from telemed.kernel import gathering
+from telemed.kernel.cache.single_flight import SingleFlight
 from telemed.kernel.deadline import Deadline, current_deadline
 from telemed.kernel.gathering import Gathering
 
@@ -54,6 +56,28 @@ async def test_who_asks_meanwhile_shares_the_next_call() -> None:
 
     assert await asyncio.gather(*asking) == [2, 4, 6, 8]
     assert doer.calls == [[1], [2, 3, 4]]
+
+
+async def test_who_asks_again_shares_a_call_with_who_has_waited() -> None:
+    """Both are woken at the same time; to serve them in turns for ever would be twice as many calls."""
+    doer = Doer()
+    numbers = Gathering(doer.double)
+    flights: SingleFlight[int] = SingleFlight()
+
+    async def thrice(number: int) -> None:
+        for _ in range(3):
+            # Through a flight, as search asks: the answer goes from task to task before it is asked again.
+            await flights.run(number, partial(numbers.ask, number))
+
+    doer.may_end.clear()
+    first = asyncio.create_task(thrice(1))
+    await begun(doer, 1)
+    second = asyncio.create_task(thrice(2))
+    await begun(doer, 1)
+    doer.may_end.set()
+    await asyncio.gather(first, second)
+
+    assert doer.calls == [[1], [2, 1], [2, 1], [2]]
 
 
 async def test_the_deadline_of_who_came_first_is_not_everybodys() -> None:
