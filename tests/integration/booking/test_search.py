@@ -13,6 +13,7 @@ import pytest
 from tests.support.clinic import Clinic, doctor_card
 from tests.support.people import Caller, People
 
+from telemed.kernel.cache.line import Command, Line
 from telemed.kernel.clock import ManualClock
 from telemed.kernel.resources import Resources
 from telemed.kernel.text import lowered
@@ -194,6 +195,32 @@ async def test_hits_stay_hits_while_bookings_run(people: People, clinic: Clinic,
 
     assert lookups(resources, "hit") - hits >= 27
     assert lookups(resources, "miss") - misses <= 3
+
+
+async def test_what_is_gone_from_many_pages_is_asked_in_one_question(
+    people: People, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a booking everybody's pages are looked through again: those of a crowd at once, and each by its own."""
+    doctors = [await clinic.doctor() for _ in range(8)]
+    slots = [[slot["id"] for slot in await clinic.slots(doctor, 2)] for doctor in doctors]
+    for doctor in doctors:
+        await found(people.nobody, doctor_id=doctor.id)
+    (patient,) = await people.patients(1)
+    assert (await patient.post("/booking/slots/book", {"slot_id": slots[3][0]})).status_code == 201
+    sent: list[list[str | bytes | int]] = []
+    ask = Line.ask
+
+    async def watched(line: Line, *commands: Command) -> list[Any]:
+        sent.append([words[0] for words in commands])
+        return await ask(line, *commands)
+
+    monkeypatch.setattr(Line, "ask", watched)
+    pages = await asyncio.gather(*(found(people.nobody, doctor_id=doctor.id) for doctor in doctors))
+
+    assert pages == [*slots[:3], slots[3][1:], *slots[4:]]
+    about_gone = [commands.count("SMISMEMBER") for commands in sent if "SMISMEMBER" in commands]
+    assert sum(about_gone) >= len(doctors)
+    assert len(about_gone) <= 2
 
 
 async def test_a_slot_disappears_when_it_begins(people: People, clinic: Clinic, clock: ManualClock) -> None:

@@ -51,10 +51,13 @@ async def begin_generation(line: Line, generation_key: str, wanted: str, state_k
     first_refusal(done)
 
 
-async def ask_gone(line: Line, keys: list[str], openings: list[str], first: Command | None) -> list[Any]:
-    """Ask of each set of notes which openings it names; *first* is done before."""
-    answers = await line.ask(*([first] if first else []), *(("SMISMEMBER", key, *openings) for key in keys))
-    return answers[-len(keys) :]
+async def ask_gone(
+    questions: SharedQuestions, keys: list[str], openings: list[str], first: Command | None
+) -> list[Any]:
+    """Ask of each set of notes, all of one scope, which openings it names; *first* is done before."""
+    notes = [("SMISMEMBER", key, *openings) for key in keys]
+    commands = notes if first is None else [first, *notes]
+    return await questions.ask(keys[0], commands, lambda replies: replies[-len(keys) :])
 
 
 def set_word(key: str, word: str) -> Command:

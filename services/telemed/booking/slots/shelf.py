@@ -277,7 +277,7 @@ class SlotShelf:
         begun = since - self._reads.max_lag - _CLOCKS_AGREE_WITHIN
         windows = range(window_of(begun), window_of(now + _CLOCKS_AGREE_WITHIN) + 1)
         keys = [gone_key(scope, window) for window in windows]
-        answers = await self._cache.run(keys[0], lambda line: ask_gone(line, keys, [*openings, MARK], first))
+        answers = await ask_gone(self._questions, keys, [*openings, MARK], first)
         gone, marked = {opening for opening in openings if opening in self._gone_here}, set()
         for window, flags in zip(windows, answers, strict=True):
             if not isinstance(flags, list) or len(flags) != len(openings) + 1:
