@@ -4,12 +4,10 @@ Exporting happens on a thread of its own with a bounded queue. A collector that 
 """
 
 import asyncio
-import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol, TypeVar, overload
 
 from opentelemetry.context import Context
@@ -20,9 +18,10 @@ from opentelemetry.trace import SpanContext, Status
 
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.answered import Answered
+from telemed.kernel.telemetry.files import FileExporter
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
-from telemed.kernel.telemetry.noted import NotedSpan, readable
+from telemed.kernel.telemetry.noted import NotedSpan
 from telemed.kernel.telemetry.rendering import span_of
 
 log = get_logger("traces")
@@ -63,7 +62,6 @@ _BATCH = 512
 _EVERY_MILLISECONDS = 1000
 _EXPORT_WITHIN_SECONDS = 5.0
 _END_WITHIN_SECONDS = 2.0
-_FILE_BYTES = 8 * 1024 * 1024  # of each of two files; some 4,000 traces in all
 
 
 V = TypeVar("V")
@@ -195,35 +193,6 @@ class _Batches(BatchSpanProcessor):
     def put(self, span: Waiting) -> None:
         # Past `on_end`, which knows spans of the SDK only.
         self._batch_processor.emit(span)  # type: ignore[arg-type]  # it passes on whatever it is given
-
-
-class FileExporter:
-    """One JSON object a line, in two files of bounded size that take turns; read by `telemed trace`."""
-
-    def __init__(self, directory: Path, resource: Resource) -> None:
-        self._directory = directory
-        self._resource = resource
-
-    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
-        """Append them."""
-        by_service: dict[str, list[str]] = {}
-        for given in spans:
-            span = readable(given, self._resource) if isinstance(given, NotedSpan) else given
-            service = str(span.resource.attributes.get("service.name", "telemed"))
-            by_service.setdefault(service, []).append(
-                json.dumps(json.loads(span.to_json(indent=None)), separators=(",", ":"))
-            )
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for service, lines in by_service.items():
-            current = self._directory / f"{service}.jsonl"
-            if current.exists() and current.stat().st_size > _FILE_BYTES:
-                current.replace(self._directory / f"{service}.older.jsonl")
-            with current.open("a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        """Nothing is held open."""
 
 
 def _made(waiting: Waiting) -> AnySpan:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from telemed.kernel.telemetry.spans import Attributes, Kind
+from telemed.kernel.telemetry.spans import Attributes, Kind, Value
 
 SCOPE = InstrumentationScope("telemed")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -47,6 +47,24 @@ def readable(span: NotedSpan, resource: Resource) -> ReadableSpan:
         start_time=span.started_ns,
         end_time=span.ended_ns,
         instrumentation_scope=SCOPE,
+    )
+
+
+def noted(span: ReadableSpan) -> NotedSpan:
+    """Take down one of the SDK's that has ended, without its events and links; what was allowed to leave is scalar."""
+    attributes = {name: value for name, value in (span.attributes or {}).items() if isinstance(value, Value)}
+    has_failed = span.status.status_code is StatusCode.ERROR
+    return NotedSpan(
+        name=span.name,
+        kind=Kind(span.kind.value),
+        attributes=attributes,
+        trace_id=span.context.trace_id.to_bytes(16),
+        span_id=span.context.span_id.to_bytes(8),
+        parent_id=span.parent.span_id.to_bytes(8) if span.parent is not None else None,
+        parent_is_remote=span.parent is not None and span.parent.is_remote,
+        started_ns=span.start_time or 0,
+        ended_ns=span.end_time or 0,
+        error=str(attributes.get("error.type", "error")) if has_failed else None,
     )
 
 
