@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
@@ -13,7 +14,9 @@ from telemed.kernel.engine import RawConnection
 from telemed.kernel.idempotency import Once, Reply
 from telemed.kernel.problems import KeyInProgress, KeyReused, Unavailable
 from telemed.kernel.refusals import Refusals
+from telemed.kernel.replication.availability import Availability
 from telemed.kernel.resources import Resources
+from telemed.kernel.telemetry.metrics import Metrics
 
 
 def once(key: str, caller: str = "somebody", request_hash: bytes = b"the request") -> Once:
@@ -136,7 +139,9 @@ async def test_nothing_is_claimed_to_be_kept_that_is_not(
     refusals: Refusals, resources: Resources, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the database goes, each of them is told so."""
-    monkeypatch.setattr(resources.db.availability, "is_down", True)
+    gone = Availability("primary", metrics=Metrics(), recovered=AsyncMock())  # that no look-out finds to be there
+    gone.is_down = True
+    monkeypatch.setattr(resources.db, "availability", gone)
     results = await asyncio.gather(
         *(refusals.keep(once(key), refusal(key), now=NOW) for key in "abc"), return_exceptions=True
     )
