@@ -21,9 +21,9 @@ from telemed.kernel.http.route_table import UNKNOWN
 from telemed.kernel.settings import Settings
 from telemed.kernel.telemetry.budget import Budget
 from telemed.kernel.telemetry.context import Trace, begin_trace
-from telemed.kernel.telemetry.export import QUEUE, AnySpan, BoundedProcessor, WatchedExporter, redacted
+from telemed.kernel.telemetry.export import QUEUE, BoundedProcessor, WatchedExporter, redacted
 from telemed.kernel.telemetry.metrics import Metrics
-from telemed.kernel.telemetry.noted import NotedSpan
+from telemed.kernel.telemetry.noted import AnySpan, NotedSpan
 from telemed.kernel.telemetry.otlp import encoded
 from telemed.kernel.telemetry.rendering import Done, done_request
 from telemed.kernel.telemetry.spans import Kind, look_at, look_away, span

@@ -21,7 +21,7 @@ from telemed.kernel.telemetry.answered import Answered
 from telemed.kernel.telemetry.files import FileExporter
 from telemed.kernel.telemetry.logs import get_logger
 from telemed.kernel.telemetry.metrics import Metrics
-from telemed.kernel.telemetry.noted import NotedSpan
+from telemed.kernel.telemetry.noted import AnySpan, NotedSpan
 from telemed.kernel.telemetry.rendering import span_of
 
 log = get_logger("traces")
@@ -65,8 +65,6 @@ _END_WITHIN_SECONDS = 2.0
 
 
 V = TypeVar("V")
-# Ours come from notes, those of FastAPI's instrumentation from the SDK.
-AnySpan = NotedSpan | ReadableSpan
 # What waits: of requests whose span is the whole trace, what it will be made of.
 Waiting = AnySpan | Answered
 

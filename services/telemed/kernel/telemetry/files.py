@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from telemed.kernel.telemetry.noted import NotedSpan, noted
+from telemed.kernel.telemetry.noted import AnySpan, NotedSpan, noted
 
 _FILE_BYTES = 8 * 1024 * 1024  # of each of two files; some 4,000 traces in all
 _json = json.JSONEncoder(separators=(",", ":")).encode
@@ -27,7 +26,7 @@ class FileExporter:
         self._name = str(resource.attributes["service.name"])
         self._resource = _json({"attributes": dict(resource.attributes)})
 
-    def export(self, spans: Sequence[NotedSpan | ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
         """Append them."""
         self._directory.mkdir(parents=True, exist_ok=True)
         current = self._directory / f"{self._name}.jsonl"
@@ -41,7 +40,7 @@ class FileExporter:
         """Nothing is held open."""
 
 
-def lines_of(spans: Sequence[NotedSpan | ReadableSpan], resource: str) -> Iterator[str]:
+def lines_of(spans: Sequence[AnySpan], resource: str) -> Iterator[str]:
     """Write each span as the SDK's `to_json` names its parts; *resource* is the JSON of who made them."""
     for span in spans:
         if isinstance(span, NotedSpan):

@@ -31,6 +31,10 @@ class NotedSpan(NamedTuple):
     error: str | None
 
 
+# Those of FastAPI's instrumentation come from the SDK.
+AnySpan = NotedSpan | ReadableSpan
+
+
 def readable(span: NotedSpan, resource: Resource) -> ReadableSpan:
     """Give it as the SDK has it."""
     parent = None

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
 
-from telemed.kernel.telemetry.noted import SCOPE, NotedSpan
+from telemed.kernel.telemetry.noted import SCOPE, AnySpan, NotedSpan
 from telemed.kernel.telemetry.spans import Attributes, Value
 
 # Field number and wire type of each field, as protobuf writes them.
@@ -39,7 +39,7 @@ class CollectorExporter(OTLPSpanExporter):
         super().__init__(endpoint=address, timeout=within_seconds)
         self._encoder = Encoder(resource)
 
-    def export(self, spans: Sequence[NotedSpan | ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
         """Send them in one request."""
         ours = [span for span in spans if isinstance(span, NotedSpan)]
         others = [span for span in spans if not isinstance(span, NotedSpan)]
