@@ -16,7 +16,8 @@ from telemed.kernel.paging import Cursor
 from telemed.kernel.resources import Resources
 
 # How many searches a process has under way at most while Redis is gone and each of them is a load, for each connection
-# that loads may take: so who is let in is answered in a quarter of a second or so, and the rest is told at once.
+# that loads may take: so who is let in is answered in some 20 ms, under load 50, and the rest is told at once. With two
+# and four times as many those wait that much longer, and no more of them are answered.
 _ROOM_FOR_EACH = 10
 
 

@@ -33,6 +33,10 @@ COME_BACK_SECONDS = {
     Priority.BROWSING: (2, 5),
     Priority.EXPORT: (10, 30),
 }
+_COME_BACK = {
+    priority: [timedelta(seconds=seconds) for seconds in range(soonest, latest + 1)]
+    for priority, (soonest, latest) in COME_BACK_SECONDS.items()
+}
 
 
 class Admission:
@@ -41,14 +45,17 @@ class Admission:
     def __init__(self, limit: int, *, lateness_seconds: Callable[[], float], metrics: Metrics) -> None:
         self._bounds = {priority: max(1, int(limit * share)) for priority, share in SHARES.items()}
         self._lateness_seconds = lateness_seconds
-        self._metrics = metrics
         self._total = 0
         self._held = dict.fromkeys(Priority, 0)
+        self._refused = {
+            # There at zero from the start, so that a rate can be taken.
+            (priority, reason): metrics.refused.labels(priority, reason)
+            for priority in Priority
+            for reason in ("full", "exports", "late", "overrun")
+        }
         for priority in Priority:
             # Read when somebody asks for the metrics, and not written twice a request.
             metrics.in_flight.labels(priority).set_function(partial(self._held.__getitem__, priority))
-            for reason in ("full", "exports", "late", "overrun"):
-                metrics.refused.labels(priority, reason)  # at zero from the start, so that a rate can be taken
 
     def place(self, priority: Priority, *, room: int | None = None) -> "Place":
         """Give a place, not taken yet; *room* says how many of this priority there may be, if fewer than ever."""
@@ -61,12 +68,16 @@ class Admission:
 
     def refusal(self, priority: Priority, room: int | None = None) -> Overloaded | None:
         """Say why one more of this priority is not let in, if it is not."""
+        come_back = self.turn_away(priority, room)
+        return Overloaded(retry_after=come_back) if come_back is not None else None
+
+    def turn_away(self, priority: Priority, room: int | None = None) -> timedelta | None:
+        """Say when one more of this priority is to come back, if it is not let in; it is counted then."""
         reason = self._reason(priority, room)
         if reason is None:
             return None
-        self._metrics.refused.labels(priority, reason).inc()
-        soonest, latest = COME_BACK_SECONDS[priority]
-        return Overloaded(retry_after=timedelta(seconds=random.randint(soonest, latest)))  # noqa: S311 - not a secret
+        self._refused[priority, reason].inc()
+        return random.choice(_COME_BACK[priority])  # noqa: S311 - not a secret
 
     def is_closed_to(self, priority: Priority, room: int | None = None) -> bool:
         """Tell whether one more of this priority would be refused now."""

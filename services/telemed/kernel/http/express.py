@@ -9,19 +9,19 @@ deadline of its own, a process that drains) takes the ordinary way, and so does 
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.types import Scope
 
 from telemed.kernel.health import Health
 from telemed.kernel.http.admission import Admission
 from telemed.kernel.http.exchange import COMMON_HEADERS
-from telemed.kernel.http.problem_responses import problem_response
+from telemed.kernel.http.glance import Caller, at_a_glance
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, traffic_label
 from telemed.kernel.http.route_table import KnownRoute, RouteTable
-from telemed.kernel.problems import Problem
+from telemed.kernel.http.shedding import Limited, Shedding, Whole
 from telemed.kernel.telemetry.answered import answered_now
-from telemed.kernel.telemetry.context import Trace, begin_trace, current_trace
+from telemed.kernel.telemetry.context import begin_trace
 from telemed.kernel.telemetry.logs import log_request
 from telemed.kernel.telemetry.tracing import Tracing
 
@@ -32,21 +32,19 @@ Then = Callable[[bytes | None], None]
 Recalled = Callable[[Then], None]
 
 _METHOD = "GET"
+# For so long after a refusal what comes is looked at before it is parsed: an overload is not over in less.
+_WATCHES_FOR_SECONDS = 1.0
 # Requests with one of these take the ordinary way, which knows what they mean.
 _UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"x-request-deadline", b"expect", b"upgrade"})
 _COMMON = b"".join(b"%s: %s\r\n" % header for header in COMMON_HEADERS)  # as they go onto the wire
 _HEAD = b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %s\r\n%s"
 
 
-class Memory(Protocol):
+class Memory(Limited, Protocol):
     """A service's memory of what it has answered to GET requests of one path, with 200 and JSON."""
 
     def known(self, asked: bytes) -> Recalled | None:
         """Give the way to the last answer to this query string, if there is one."""
-        ...
-
-    def room(self) -> int | None:
-        """Give how many requests may be under way at most just now, if fewer than ever: the edge refuses the rest."""
         ...
 
 
@@ -67,6 +65,14 @@ class Carrier(Protocol):
         ...
 
 
+class _Known(NamedTuple):
+    """What is known of a path."""
+
+    memory: Memory
+    route: KnownRoute
+    shedding: Shedding
+
+
 class Express:
     """The short way of one application."""
 
@@ -79,53 +85,65 @@ class Express:
         requests: RequestMetrics,
         tracing: Tracing,
         health: Health,
-        count_problem: Callable[[Problem], None],
+        count_overloaded: Callable[[], None],
     ) -> None:
-        self._count_problem = count_problem
-        self._memories = {path: (memory, routes.find(_METHOD, path)) for path, memory in memories.items()}
+        self._known: dict[str, _Known] = {}
+        for path, memory in memories.items():
+            route = routes.find(_METHOD, path)
+            shedding = Shedding(
+                route, memory, admission=admission, requests=requests, count_overloaded=count_overloaded
+            )
+            self._known[path] = _Known(memory, route, shedding)
         self._health = health
+        self._watches_until = 0.0  # on the monotonic clock
         self.admission = admission
         self.requests = requests
         self.tracing = tracing
+
+    @property
+    def is_shedding(self) -> bool:
+        """Tell whether `refuse_unparsed` is worth its asking: whether anything was refused just now."""
+        return time.monotonic() < self._watches_until
+
+    def refuse_unparsed(self, data: bytes) -> Whole | None:
+        """Give the refusal of the request that *data* is, if it can be read at a glance and there is no room for it."""
+        read = at_a_glance(data)
+        known = self._known.get(read[0]) if read is not None else None
+        if read is None or known is None or self._health.is_draining:
+            return None
+        return self._refuse(known.shedding, read[1])
 
     def begin(self, scope: Scope, carrier: Carrier) -> bool:
         """Begin to answer the request, if its answer is known; the rest is done when that is found to hold.
 
         Refuses what the process has no room for: in an overload that is most of what comes, and must cost least.
         """
-        found = self._memories.get(scope["path"])
-        if found is None or scope["method"] != _METHOD or self._health.is_draining:
+        known = self._known.get(scope["path"])
+        if known is None or scope["method"] != _METHOD or self._health.is_draining:
             return False
-        memory, route = found
-        is_refused = self.admission.is_closed_to(route.priority, memory.room())
+        memory, route, shedding = known
+        is_refused = shedding.is_on
         recalled = memory.known(scope["query_string"]) if not is_refused else None
         if recalled is None and not is_refused:
             # From now on, and not when its task begins: of what comes at once, all would find the same room.
             self.admission.hold(scope, route.priority)
             return False
-        headers = _read(scope["headers"])
-        if headers is None:
+        caller = _read(scope["headers"])
+        if caller is None:
             return False
-        traceparent, request_id, user_agent = headers
-        trace = begin_trace(traceparent=traceparent, request_id=request_id, decide=self.tracing.decide)
-        traffic = traffic_label(user_agent)
         if recalled is not None:
-            recalled(_Ride(self, carrier, trace, route, traffic, scope).arrive)
+            recalled(_Ride(self, carrier, caller, route, scope).arrive)
             return True
-        refusal = self.admission.refusal(route.priority, memory.room())
-        if refusal is None:
-            return False
-        self._refuse(carrier, refusal, trace, path=scope["path"])
-        self.requests.refused(_METHOD, route.template, str(refusal.status), traffic)
-        return True
+        refusal = self._refuse(shedding, caller)
+        if refusal is not None:
+            carrier.deliver(*refusal)
+        return refusal is not None
 
-    def _refuse(self, carrier: Carrier, refusal: Problem, trace: Trace, *, path: str) -> None:
-        self._count_problem(refusal)
-        token = current_trace.set(trace)
-        response = problem_response(refusal, path=path)
-        current_trace.reset(token)
-        lines = [*response.raw_headers, (b"x-request-id", trace.request_id.encode()), *COMMON_HEADERS]
-        carrier.deliver(refusal.status, b"".join([b"%s: %s\r\n" % line for line in lines]), bytes(response.body))
+    def _refuse(self, shedding: Shedding, caller: Caller) -> Whole | None:
+        refusal = shedding.refuse(caller)
+        if refusal is not None:
+            self._watches_until = time.monotonic() + _WATCHES_FOR_SECONDS
+        return refusal
 
 
 class _Ride:
@@ -133,14 +151,13 @@ class _Ride:
 
     __slots__ = ("_carrier", "_express", "_route", "_scope", "_started", "_trace", "_traffic")
 
-    def __init__(
-        self, express: Express, carrier: Carrier, trace: Trace, route: KnownRoute, traffic: str, scope: Scope
-    ) -> None:
+    def __init__(self, express: Express, carrier: Carrier, caller: Caller, route: KnownRoute, scope: Scope) -> None:
+        traceparent, request_id, user_agent = caller
         self._express = express
         self._carrier = carrier
-        self._trace = trace
+        self._trace = begin_trace(traceparent=traceparent, request_id=request_id, decide=express.tracing.decide)
         self._route = route
-        self._traffic = traffic
+        self._traffic = traffic_label(user_agent)
         self._scope = scope
         self._started = time.perf_counter()
         express.admission.move(route.priority, 1)
@@ -170,16 +187,16 @@ class _Ride:
         log_request(answered)
 
 
-def _read(headers: Headers) -> tuple[str | None, str | None, bytes | None] | None:
-    """Give the caller's trace, request id and agent; None if a header makes the request unusual."""
-    traceparent = request_id = agent = None
+def _read(headers: Headers) -> Caller | None:
+    """Read who asks; None if a header makes the request unusual."""
+    traceparent = request_id = user_agent = None
     for name, value in headers:
         if name == b"user-agent":
-            agent = value
+            user_agent = value
         elif name == b"x-request-id":
             request_id = value.decode("latin-1")
         elif name == b"traceparent":
             traceparent = value.decode("latin-1")
         elif name in _UNUSUAL:
             return None
-    return traceparent, request_id, agent
+    return traceparent, request_id, user_agent

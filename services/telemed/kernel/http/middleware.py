@@ -20,7 +20,7 @@ from telemed.kernel.http.protocol import CANCELLED_BECAUSE, Because
 from telemed.kernel.http.request_metrics import CLIENT_GONE, RequestMetrics, method_label, traffic_label
 from telemed.kernel.http.route_table import UNKNOWN, KnownRoute, RouteTable
 from telemed.kernel.http.straight import StraightWays
-from telemed.kernel.problems import InternalError, Problem, Unavailable
+from telemed.kernel.problems import InternalError, Overloaded, Problem, Unavailable
 from telemed.kernel.replication.exchange import Consistency, current_consistency
 from telemed.kernel.resources import Resources
 from telemed.kernel.telemetry.answered import UNMATCHED, answered_now
@@ -74,7 +74,7 @@ class Edge:
             requests=self._requests,
             tracing=resources.tracing,
             health=resources.health,
-            count_problem=self._count_problem,
+            count_overloaded=resources.metrics.problems.labels(service, Overloaded.slug()).inc,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

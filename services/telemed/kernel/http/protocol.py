@@ -4,6 +4,7 @@ Nobody works for a client that is gone, and no connection is closed while a requ
 """
 
 import asyncio
+from collections.abc import Sequence
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
@@ -59,8 +60,7 @@ class _Carrier:
     def deliver(self, status: int, head: bytes, body: bytes) -> None:
         """Send a complete response; *head* are its header lines."""
         cycle = self._cycle
-        own = b"".join([b"%s: %s\r\n" % header for header in cycle.default_headers])  # the date
-        cycle.transport.write(b"".join((STATUS_LINE[status], own, head, b"\r\n", body)))
+        cycle.transport.write(_in_one_piece(cycle.default_headers, status, head, body))
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()  # whoever waits for the client to leave
         if not cycle.keep_alive:  # the server has begun to end meanwhile
@@ -70,6 +70,11 @@ class _Carrier:
     def take_ordinary_way(self) -> None:
         """Have the application answer."""
         self._protocol.start_task(self._cycle, self._app)
+
+
+def _in_one_piece(default_headers: Sequence[tuple[bytes, bytes]], status: int, head: bytes, body: bytes) -> bytes:
+    own = b"".join([b"%s: %s\r\n" % header for header in default_headers])  # the date
+    return b"".join((STATUS_LINE[status], own, head, b"\r\n", body))
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -93,6 +98,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._serving: RequestResponseCycle | None = None
         self._task: asyncio.Task[None] | None = None
         self._quiet_since = self.loop.time()
+        self._is_between_messages = True  # an answer may go out before all of its request has come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client as long to begin a request as it has between two."""
@@ -101,6 +107,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse headers that grow and grow."""
+        if self._express is not None and self._express.is_shedding and self._refuse_unparsed(self._express, data):
+            return
         unfinished = self._unfinished
         self._piece_bytes = len(data)
         super().data_received(data)
@@ -122,6 +130,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count bytes and seconds."""
         super().on_message_begin()
+        self._is_between_messages = False
         self._stop_clock()
         self._heads += 1
         self._unfinished, self._unfinished_bytes, self._pieces_bytes = self._heads, 0, 0
@@ -149,6 +158,33 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(RequestHeadersTooLarge())
         else:
             super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that what comes now is another request."""
+        self._is_between_messages = True
+        super().on_message_complete()
+
+    def _refuse_unparsed(self, express: Express, data: bytes) -> bool:
+        """Refuse a request past the parser; the connection is then as it would be after any other answer.
+
+        But for its timer, which stays: the handler below finds out how long it was quiet, and none is made each time.
+        """
+        is_ready = self._is_between_messages and self._is_quiet() and not self.flow.write_paused
+        refusal = express.refuse_unparsed(data) if is_ready and not self.transport.is_closing() else None
+        if refusal is None:
+            return False
+        self.transport.write(_in_one_piece(self.server_state.default_headers, *refusal))
+        self.server_state.total_requests += 1
+        self._quiet_since = self.loop.time()
+        return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless something was refused on it meanwhile."""
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_for_request(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _bound_frame(self) -> None:
         """Refuse what grows around a body and is no body: its bound does not count that, and the parser may keep it."""
@@ -189,9 +225,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         is_serving = self._serving is not None and not self._serving.response_complete
         return not (is_serving or self.pipeline or self._unfinished is not None)
 
-    def _wait_for_request(self) -> None:
+    def _wait_for_request(self, seconds: float | None = None) -> None:
         # uvicorn does so after a response only: whoever never sends a request would hold a connection for ever.
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        wait = seconds if seconds is not None else self.timeout_keep_alive
+        self.timeout_keep_alive_task = self.loop.call_later(wait, self.timeout_keep_alive_handler)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Serve the request: the short way if that leads to an answer, or else as uvicorn does."""

@@ -67,6 +67,34 @@ async def test_a_stampede_of_readers_leaves_room_for_who_books(
     assert len(process.logged("request.answered")) < 40  # the refused are counted, and not logged
 
 
+async def test_a_flood_of_searches_is_refused_on_connections_that_stay(
+    platform_processes: Platform,
+    live_people: People,
+    database: TestDatabase,
+    connect: Callable[[int | None], Awaitable[Connection]],
+) -> None:
+    """Hundreds, most of them before they are parsed: each is told to come back, counted, and let in afterwards."""
+    (process,) = await platform_processes.serve("all", ADMISSION_LIMIT=str(LIMIT))
+    search, ours = "/booking/slots/search?limit=1", {"X-Request-ID": "mine-1"}
+    connections = [await connect(process.port) for _ in range(5)]
+    async with directory_locked(database.owner):
+        readers = [asyncio.create_task(live_people.nobody.get("/booking/doctors")) for _ in range(BROWSING + 1)]
+        await until(lambda: any(reader.done() for reader in readers))  # the one for whom there is no place
+        replies = [await connection.get(search, headers=ours) for _ in range(60) for connection in connections]
+        assert {reply.status for reply in replies} == {503}
+        assert {reply.headers["x-request-id"] for reply in replies} == {"mine-1"}
+        assert {reply.headers["retry-after"] for reply in replies} == {"2", "3", "4", "5"}
+        assert len({reply.json()["trace_id"] for reply in replies}) == len(replies)
+    await asyncio.gather(*readers)
+
+    assert [(await connection.get(search)).status for connection in connections] == [200] * len(connections)
+    metrics = (await connections[0].get("/metrics")).body.decode()
+    counted = 'method="GET",route="/booking/slots/search",service="all",status="503",traffic="user"'
+    assert f"telemed_http_requests_total{{{counted}}} {len(replies)}.0" in metrics
+    assert f'requests_refused_total{{priority="browsing",reason="full"}} {len(replies) + 1}.0' in metrics
+    assert not process.complaints()
+
+
 async def test_who_drips_a_body_in_holds_no_place(
     platform_processes: Platform, connect: Callable[[int | None], Awaitable[Connection]], live_people: People
 ) -> None:
