@@ -12,7 +12,7 @@ from bench import wire
 from bench.pgbench import Pgbench
 from bench.results import Absent, BenchProblem, Result
 from bench.scene import Bench
-from bench.stage import Ground, asking_cores, cpu_seconds, pin, serve_pinned
+from bench.stage import Ground, asking_cores, cpu_seconds, pin
 from bench.statements import ROLE, captured, script
 from bench.wishes import Wishes
 from telemed.local.account import server_account
@@ -43,7 +43,7 @@ async def _against_pgbench(bench: Bench, lent: Ground, name: str, url: str, *, m
     wishes = await bench.wishes(lent)
     samples = await captured(lent, _sender(wishes))
     floor = Pgbench(bench.up, url, await script(lent, samples, _HEAD), mode)
-    process = await serve_pinned(lent.running, "booking", DATABASE_URL=url)
+    process = await bench.serve(lent, "booking", DATABASE_URL=url)
     try:
         floors, values, cpu = await _in_turn(bench, lent, wishes, floor, process)
     finally:

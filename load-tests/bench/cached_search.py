@@ -1,11 +1,9 @@
 """Cached search against a bare ASGI application that returns the same bytes, with everything on and everything off.
 
-On: metrics, a tenth of the requests traced and sent to a collector (a small one of our own that takes them), JSON logs
-to a file, admission, request ids. Off: nothing is counted, traced or logged. Groups of fresh processes are measured in
-turn: two processes of one program differ by up to a tenth, as their memory and hashes lie differently.
+On: as in every other benchmark (`Bench.serve`). Off: nothing is counted, traced or logged. Groups of fresh processes
+are measured in turn: two processes of one program differ by up to a tenth, as their memory and hashes lie differently.
 """
 
-import asyncio
 import json
 import os
 import tempfile
@@ -64,16 +62,14 @@ async def cached_search(bench: Bench) -> list[Result]:
     small = await bench.small()
     sets = {1: hot_queries(1), QUERIES: hot_queries(QUERIES)}
     rounds: list[Round] = []
-    async with collector() as address:
-        on = OFF if bench.size.same else {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "TRACE_SAMPLE_RATIO": "0.1"}
-        for group in range(bench.size.groups):
-            async with _group(small, on, [*sets[1], *sets[QUERIES]]) as subjects:
-                for number in range(bench.size.rounds):
-                    # In turn also who goes first: whoever does finds a cooler core.
-                    order = _MODES if (group + number) % 2 else _MODES[::-1]
-                    rounds += [await _measured(bench, group, mode, subjects, 1, sets[1]) for mode in order]
-                order = _MODES if group % 2 else _MODES[::-1]
-                rounds += [await _steady(bench, group, mode, subjects, sets[QUERIES]) for mode in order]
+    for group in range(bench.size.groups):
+        async with _group(bench, small, [*sets[1], *sets[QUERIES]]) as subjects:
+            for number in range(bench.size.rounds):
+                # In turn also who goes first: whoever does finds a cooler core.
+                order = _MODES if (group + number) % 2 else _MODES[::-1]
+                rounds += [await _measured(bench, group, mode, subjects, 1, sets[1]) for mode in order]
+            order = _MODES if group % 2 else _MODES[::-1]
+            rounds += [await _steady(bench, group, mode, subjects, sets[QUERIES]) for mode in order]
     return results(rounds)
 
 
@@ -92,9 +88,9 @@ def hot_queries(count: int) -> list[str]:
 
 
 @asynccontextmanager
-async def _group(lent: Ground, on: dict[str, str], paths: list[str]) -> AsyncIterator[dict[str, Subject]]:
+async def _group(bench: Bench, lent: Ground, paths: list[str]) -> AsyncIterator[dict[str, Subject]]:
     """Start one process of each kind; the floor is told the answers of the one that has everything on."""
-    with_all = await serve_pinned(lent.running, "booking", **on)
+    with_all = await (serve_pinned(lent.running, "booking", **OFF) if bench.size.same else bench.serve(lent, "booking"))
     without = await serve_pinned(lent.running, "booking", **OFF)
     assert with_all.port
     assert without.port
@@ -175,23 +171,3 @@ def _against(name: str, value: list[Round], floor: list[Round], floor_is: str, t
             "groups": len({one.group for one in value}),
         },
     )  # fmt: skip
-
-
-@asynccontextmanager
-async def collector() -> AsyncIterator[str]:
-    """Lend the address of a collector that takes everything."""
-    server = await asyncio.start_server(_take, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-
-
-async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()

@@ -4,7 +4,6 @@ from bench import wire
 from bench.booking import book
 from bench.results import Result
 from bench.scene import Bench
-from bench.stage import serve_pinned
 from bench.uncached_search import Queries
 
 TIMES = 20
@@ -16,7 +15,7 @@ async def concurrency(bench: Bench) -> list[Result]:
     lent = await bench.big()
     pool = lent.settings.database_pool_size
     wishes, queries = await bench.wishes(lent), Queries()
-    process = await serve_pinned(lent.running, "booking")
+    process = await bench.serve(lent, "booking")
     assert process.port
     searches: dict[int, list[float]] = {pool: [], TIMES * pool: []}
     bookings: dict[int, list[float]] = {pool: [], TIMES * pool: []}

@@ -9,7 +9,7 @@ from bench import wire
 from bench.booking import book
 from bench.results import Result
 from bench.scene import Bench
-from bench.stage import Ground, cpu_seconds, serve_pinned
+from bench.stage import Ground, cpu_seconds
 from bench.uncached_search import Queries
 
 SEARCH_AT_MOST, BOOKING_AT_MOST = 1.3, 1.1
@@ -30,7 +30,7 @@ Load = Callable[[Side], Awaitable[wire.Tally]]
 async def growth(bench: Bench) -> list[Result]:
     """Measure uncached searches and bookings."""
     grounds = [await bench.small(), await bench.big()]
-    sides = [Side(lent, await serve_pinned(lent.running, "booking")) for lent in grounds]
+    sides = [Side(lent, await bench.serve(lent, "booking")) for lent in grounds]
     queries = Queries()
 
     async def search(side: Side) -> wire.Tally:

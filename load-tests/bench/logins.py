@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench import wire
 from bench.results import BenchProblem, Result
 from bench.scene import Bench
-from bench.stage import SEED, serve_pinned
+from bench.stage import SEED
 from dataset.cast import PASSWORD, email
 
 READS_A_SECOND = 200.0
@@ -29,7 +29,7 @@ class Storm:
 async def login_storm(bench: Bench) -> list[Result]:
     """Measure reads without and beside logins, in turn."""
     lent = await bench.small()
-    process = await serve_pinned(lent.running, "all")
+    process = await bench.serve(lent, "all")
     assert process.port
     storm, quiet, beside = Storm(), list[float](), list[float]()
     seconds = bench.size.storm_seconds

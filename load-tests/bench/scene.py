@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from bench.stage import LIKE_IN_LIFE, Ground, Servers, asking_cores, fill, pin, place, servers_up
+from tests.support.platform import TelemedProcess
+
+from bench.collector import collector
+from bench.stage import LIKE_IN_LIFE, Ground, Servers, asking_cores, fill, pin, place, serve_pinned, servers_up
 from bench.wishes import Wishes
 
 
@@ -55,6 +58,7 @@ class Bench:
         self._stack = stack
         self._grounds: dict[int, Ground] = {}
         self._wishes: dict[str, Wishes] = {}
+        self._collector: str | None = None  # its address
 
     async def small(self) -> Ground:
         """Give the platform with few slots."""
@@ -63,6 +67,17 @@ class Bench:
     async def big(self) -> Ground:
         """Give the platform with many slots; filling it takes a minute for each million."""
         return await self._ground(self.size.big)
+
+    async def serve(self, lent: Ground, name: str, **settings: str) -> TelemedProcess:
+        """Start a service with everything on, alone on the core of who is measured.
+
+        That is metrics, admission, request ids, JSON logs to a file, and a tenth of the requests traced and sent to a
+        collector (a small one of our own that takes them).
+        """
+        if self._collector is None:
+            self._collector = await self._stack.enter_async_context(collector())
+        on = {"OTEL_EXPORTER_OTLP_ENDPOINT": self._collector, "TRACE_SAMPLE_RATIO": "0.1"}
+        return await serve_pinned(lent.running, name, **on, **settings)
 
     async def wishes(self, lent: Ground) -> Wishes:
         """Give the wishes of this platform: one set for all benchmarks, as each wish comes true once."""

@@ -9,7 +9,7 @@ from bench import wire
 from bench.booking import CLIENTS, book
 from bench.results import BenchProblem, Result
 from bench.scene import Bench
-from bench.stage import Ground, cpu_seconds, serve_pinned
+from bench.stage import Ground, cpu_seconds
 from bench.wishes import Wishes
 
 CROWD = 500
@@ -24,7 +24,7 @@ async def stampede(bench: Bench) -> list[Result]:
     """Measure losers against winners, in turn; then let the crowd come."""
     lent = await bench.big()
     wishes = await bench.wishes(lent)
-    processes = [await serve_pinned(lent.running, "booking") for _ in range(PROCESSES)]
+    processes = [await bench.serve(lent, "booking") for _ in range(PROCESSES)]
     try:
         await book(wishes, processes[0], bench.size.bookings // 4)
         costs = [await _costs(bench, lent, wishes, processes[0]) for _ in range(bench.size.rounds)]

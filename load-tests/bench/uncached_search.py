@@ -9,7 +9,6 @@ from bench import wire
 from bench.pgbench import Pgbench
 from bench.results import Result
 from bench.scene import Bench
-from bench.stage import serve_pinned
 from bench.statements import captured, quoted, script, without_calls
 from dataset.plan import current_instant
 from telemed.kernel.text import rfc3339
@@ -54,7 +53,7 @@ async def uncached_search(bench: Bench) -> list[Result]:
     queries = Queries()
     samples = await without_calls(lent, await captured(lent, _sender(queries)))
     text = await script(lent, samples, _HEAD, only=lambda text: "booking.slots" in text)
-    process = await serve_pinned(lent.running, "booking")
+    process = await bench.serve(lent, "booking")
     assert process.port
     floors: list[float] = []
     values: list[float] = []

@@ -18,7 +18,7 @@ from bench import wire
 from bench.cached_search import QUERIES, hot_queries
 from bench.results import BenchProblem, Result
 from bench.scene import Bench
-from bench.stage import Ground, asking_cores, pin, serve_pinned
+from bench.stage import Ground, asking_cores, pin
 from bench.wishes import Wishes
 from telemed.local.valkey import ValkeyServer, start_valkey
 
@@ -48,7 +48,7 @@ async def without_redis(bench: Bench) -> list[Result]:
     wishes, alone = await bench.wishes(lent), list[float]()
     seen = {times: Seen() for times in (1, *ANSWERED_AT_LEAST)}
     searches = itertools.cycle([wire.get(path) for path in hot_queries(QUERIES)])
-    async with _process_with_redis(lent) as (process, redis):
+    async with _process_with_redis(bench, lent) as (process, redis):
         assert process.port
         (await wire.closed(process.port, searches, connections=CLIENTS, seconds=bench.size.warm_seconds)).require(200)
         redis.stop()
@@ -61,11 +61,11 @@ async def without_redis(bench: Bench) -> list[Result]:
 
 
 @asynccontextmanager
-async def _process_with_redis(lent: Ground) -> AsyncIterator[tuple[TelemedProcess, ValkeyServer]]:
+async def _process_with_redis(bench: Bench, lent: Ground) -> AsyncIterator[tuple[TelemedProcess, ValkeyServer]]:
     """Start a service with a Redis that nobody else needs."""
     redis = start_valkey(lent.servers.folder / "valkey-to-lose", lent.servers.guard)
     pin(redis.running.pid, asking_cores())
-    process = await serve_pinned(lent.running, "booking", REDIS_URL=redis.url)
+    process = await bench.serve(lent, "booking", REDIS_URL=redis.url)
     try:
         yield process, redis
     finally:
