@@ -91,6 +91,17 @@ async def test_a_regular_request_goes_straight_and_is_told_the_same(
     assert ways.taken == ["straight"]
 
 
+async def test_whoever_wants_a_trace_goes_straight_too(
+    ways: Ways, api: httpx.AsyncClient, people: People, clinic: Clinic
+) -> None:
+    """Its notes tell as much as the framework's instrumentation, which costs more than many a request."""
+    sampled = PLAIN.adding("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    straight, ordinary = await both(ways, api, people, clinic, sampled)
+
+    assert told(straight) == told(ordinary)
+    assert ways.taken == ["straight"]
+
+
 @pytest.mark.parametrize("sent", IRREGULAR.values(), ids=IRREGULAR)
 async def test_an_irregular_request_is_left_to_the_ordinary_way(
     ways: Ways, api: httpx.AsyncClient, people: People, clinic: Clinic, sent: Sent

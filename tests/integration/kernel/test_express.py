@@ -63,31 +63,37 @@ def shape(event: dict[str, Any]) -> dict[str, Any]:
     } | {"ms": type(event["ms"]).__name__}
 
 
-async def test_both_ways_leave_the_same(process: TelemedProcess, path: str, tmp_path: Path) -> None:
+async def test_all_ways_leave_the_same(process: TelemedProcess, path: str, tmp_path: Path) -> None:
     """On the wire but for date and ids, in the log, in the counts, and in the trace."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     asked = (f"traceparent: 00-{trace}-00f067aa0ba902b7-01", "X-Request-ID: mine-1")
-    # A deadline of its own is what makes the second one take the ordinary way.
+    # A deadline of its own is what makes the second one go straight to its endpoint, and a parameter that is there
+    # twice what makes the third one go by FastAPI and its instrumentation.
+    later = "X-Request-Deadline: 2100-01-01T00:00:00Z"
     replies = await exchanged(
         process,
         request(path, *asked),
-        request(path, *asked, "X-Request-Deadline: 2100-01-01T00:00:00Z"),
+        request(path, *asked, later),
+        request(f"{path}&{path.partition('?')[2]}", *asked, later),
         request("/livez", closes=True),
     )
-    (short_head, short_body), (ordinary_head, ordinary_body), _ = replies
+    (short_head, short_body), *others, _ = replies
     assert b"x-request-id: mine-1\r\n" in short_head
-    assert re.sub(rb"date: .*\r\n", b"", short_head) == re.sub(rb"date: .*\r\n", b"", ordinary_head)
-    assert short_body == ordinary_body
+    for head, body in others:
+        assert re.sub(rb"date: .*\r\n", b"", head) == re.sub(rb"date: .*\r\n", b"", short_head)
+        assert body == short_body
 
-    await until(lambda: len(process.logged("request.answered")) >= 7)
-    short, ordinary = process.logged("request.answered")[-2:]
-    assert list(short) == list(ordinary)
-    assert shape(short) == shape(ordinary)
+    await until(lambda: len(process.logged("request.answered")) >= 8)
+    short, *other_lines = process.logged("request.answered")[-3:]
+    for line in other_lines:
+        assert list(line) == list(short)
+        assert shape(line) == shape(short)
     assert short["trace_id"] == trace
 
     spans = await _spans(tmp_path / "traces", trace)
     roots = [span for span in spans if span["parent_id"] == "0x00f067aa0ba902b7"]
-    assert [span["name"] for span in roots] == [f"GET {_SEARCH}"] * 2
+    assert [span["name"] for span in roots] == [f"GET {_SEARCH}"] * 3
+    assert sum("server.address" in root["attributes"] for root in roots) == 1, "what the instrumentation adds"
     told = [
         {key: root["attributes"].get(key) for key in ("http.route", "http.response.status_code", "telemed.request_id")}
         for root in roots
@@ -95,6 +101,7 @@ async def test_both_ways_leave_the_same(process: TelemedProcess, path: str, tmp_
     assert (
         told[0]
         == told[1]
+        == told[2]
         == {
             "http.route": _SEARCH,
             "http.response.status_code": 200,
@@ -104,13 +111,13 @@ async def test_both_ways_leave_the_same(process: TelemedProcess, path: str, tmp_
 
 
 async def _spans(folder: Path, trace: str) -> list[dict[str, Any]]:
-    """Wait for both requests' spans and give them."""
+    """Wait for the three requests' spans and give them."""
 
     def read() -> list[dict[str, Any]]:
         lines = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
         return [one for one in map(json.loads, lines) if one["context"]["trace_id"] == f"0x{trace}"]
 
-    await until(lambda: len([one for one in read() if one["name"] == f"GET {_SEARCH}"]) == 2, within_seconds=20)
+    await until(lambda: len([one for one in read() if one["name"] == f"GET {_SEARCH}"]) == 3, within_seconds=20)
     return read()
 
 

@@ -168,13 +168,14 @@ class Edge:
         """Answer whatever the application leaves unanswered."""
         try:
             exchange.refuse_announced_size()
+            straight = self.straight.get((scope["method"], known.template))
+            if straight is not None and await straight.serve(scope, exchange):
+                return
             if exchange.trace.sampled:
                 exchange.is_instrumented = True
                 with self._tracing.root_of(exchange.trace):
                     await self._sampled_app(scope, exchange.receive, exchange.send)
-                return
-            straight = self.straight.get((scope["method"], known.template))
-            if straight is None or not await straight.serve(scope, exchange):
+            else:
                 await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await self._answer(scope, exchange, problem)
