@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.support.platform import TelemedProcess
 
@@ -13,6 +14,8 @@ from bench.stage import Ground, cpu_seconds
 from bench.uncached_search import Queries
 
 SEARCH_AT_MOST, BOOKING_AT_MOST = 1.3, 1.1
+# Of a round, in turn: a machine whose pace changes from second to second does so for both sides then.
+PIECES = 4
 CLIENTS = 12  # as many as the process has connections to the database: what many share hides what the size costs
 
 
@@ -35,11 +38,11 @@ async def growth(bench: Bench) -> list[Result]:
 
     async def search(side: Side) -> wire.Tally:
         assert side.process.port
-        tally = await wire.closed(side.process.port, queries, connections=CLIENTS, seconds=bench.size.seconds)
-        return tally.require(200)
+        seconds = bench.size.seconds / PIECES
+        return (await wire.closed(side.process.port, queries, connections=CLIENTS, seconds=seconds)).require(200)
 
     async def bookings(side: Side) -> wire.Tally:
-        return await book(await bench.wishes(side.lent), side.process, bench.size.growth_bookings)
+        return await book(await bench.wishes(side.lent), side.process, bench.size.growth_bookings // PIECES)
 
     try:
         return [
@@ -53,25 +56,44 @@ async def growth(bench: Bench) -> list[Result]:
 
 async def _dearer(bench: Bench, what: str, load: Load, sides: list[Side], at_most: float) -> Result:
     small, big = bench.size.small, bench.size.big
-    costs: dict[Side, list[float]] = {side: [] for side in sides}
-    rates: dict[Side, list[float]] = {side: [] for side in sides}
+    rounds = []
     for number in range(bench.size.rounds + 1):
-        for side in sides if number % 2 else sides[::-1]:
+        for side in sides:
             await (await bench.wishes(side.lent)).settle()
-            before = _spent(side)
-            tally = await load(side)
-            if number:  # the first round warms up
-                costs[side].append(1000 * (_spent(side) - before) / tally.requests)
-                rates[side].append(tally.rate)
-    few, many = sides
+        rounds.append([_Cost.of(pieces) for pieces in await _in_turn(load, sides, number)])
+    few, many = zip(*rounds[1:], strict=True)  # the first one warms up
     return Result(
         f"{what}, {big:,} slots against {small:,}", f"the same at {small:,} slots", "ms of CPU", "at most", at_most,
-        floors=tuple(costs[few]), values=tuple(costs[many]),
+        floors=tuple(cost.cpu_ms for cost in few), values=tuple(cost.cpu_ms for cost in many),
         notes={
             "of": "the service's process and PostgreSQL",
-            "requests_a_second": {"floor": [round(r) for r in rates[few]], "value": [round(r) for r in rates[many]]},
+            "requests_a_second": {"floor": [cost.rate for cost in few], "value": [cost.rate for cost in many]},
         },
     )  # fmt: skip
+
+
+class _Cost(NamedTuple):
+    """What a request took in a round."""
+
+    cpu_ms: float
+    rate: int  # of them, a second
+
+    @classmethod
+    def of(cls, pieces: list[tuple[float, wire.Tally]]) -> "_Cost":
+        """Put the pieces of a round together: the CPU's seconds of each, and what was answered."""
+        requests = sum(tally.requests for _, tally in pieces)
+        seconds = sum(tally.seconds for _, tally in pieces)
+        return cls(1000 * sum(spent for spent, _ in pieces) / requests, round(requests / seconds))
+
+
+async def _in_turn(load: Load, sides: list[Side], number: int) -> list[list[tuple[float, wire.Tally]]]:
+    pieces: dict[Side, list[tuple[float, wire.Tally]]] = {side: [] for side in sides}
+    for piece in range(PIECES):
+        for side in sides if (number + piece) % 2 else sides[::-1]:
+            before = _spent(side)
+            tally = await load(side)
+            pieces[side].append((_spent(side) - before, tally))
+    return [pieces[side] for side in sides]
 
 
 def _spent(side: Side) -> float:
