@@ -238,7 +238,7 @@ async def test_a_connection_that_is_to_end_or_is_not_read_is_left_to_the_server(
     server.refuse_once()
     state(server)
     server.protocol.data_received(request())
-    assert True not in unparsed
+    assert not any(unparsed)
 
 
 async def test_pieces_of_a_request_are_put_together(server: Server, unparsed: list[bool]) -> None:
@@ -260,7 +260,7 @@ async def test_what_a_body_holds_is_no_request(server: Server, unparsed: list[bo
 
     server.protocol.data_received(body)
 
-    assert True not in unparsed
+    assert not any(unparsed)
     assert len(server.replies) == 2
     server.protocol.data_received(request())  # and this is one
     assert unparsed[-1]
@@ -276,7 +276,7 @@ async def test_who_waits_for_an_answer_is_answered_first(server: Server, unparse
     server.may_answer.set()
     await until(lambda: len(server.replies) == 3)
     assert [reply.split()[1] for reply in server.replies] == [b"503", b"204", b"503"]
-    assert True not in unparsed
+    assert not any(unparsed)
 
 
 async def test_the_connection_lasts_from_its_last_refusal_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
