@@ -110,12 +110,11 @@ def _results(seen: dict[int, Seen], alone: list[float]) -> list[Result]:
     found = seen.values()
     refused, asked_to_book = sum(one.refused for one in found), sum(one.asked_to_book for one in found)
     p95 = [slowest for one in found for slowest in one.p95]
-    notes = {"queries": QUERIES, "bookings_a_second": BOOKINGS_A_SECOND}
+    notes = {
+        "queries": QUERIES, "bookings_a_second": BOOKINGS_A_SECOND,
+        f"answers_a_second_to_{CLIENTS}_clients_who_wait": [round(rate) for rate in alone],
+    }  # fmt: skip
     return [
-        Result(
-            "search without Redis, its limit", f"{CLIENTS} clients who wait for their answers", "requests/s",
-            "at least", None, floors=tuple(alone), values=limit, notes=notes,
-        ),
         *(
             Result(
                 f"search without Redis, {times} times as many", "the limit: as many come as it can answer at best",
